@@ -1,0 +1,278 @@
+"""Files that appear whole or not at all: the only module that interprets a `Location`.
+
+A file is written under a temporary name in its own folder, flushed to the disk, then renamed, and the folder
+is flushed. Whoever looks sees the old file, the new one or none. A temporary name that is left is garbage.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import xxhash
+
+from coreset.engine.errors import InputError, ResourceError
+
+Location = str
+"""A path. Object storage is not read or written by this version: a URL is refused in one sentence."""
+
+JSON = Any
+"""What `json.dumps` takes: plans, receipts and summaries are made of it."""
+
+TEMPORARY = ".tmp."
+"""Stands in the name of every file that is not committed yet."""
+
+FAULT = "CORESET_FAULT"
+"""`point:count:kill` ends the process at the count-th passage of a point; for tests of interruption."""
+
+_passages: dict[str, int] = {}
+
+
+def join(*names: str) -> Location:
+    """A location below a folder.
+
+    Example:
+        >>> join("run", "rows", "00000.npy")
+        'run/rows/00000.npy'
+    """
+    return os.path.join(*names)
+
+
+def local_path(location: Location) -> Path:
+    """The path of a location.
+
+    Raises:
+        InputError: The location is a URL.
+    """
+    if "://" in location:
+        raise InputError(f"{location}: object storage is not supported yet; copy it to a disk and give its path.")
+    return Path(location)
+
+
+def fingerprint(value: JSON) -> str:
+    """A hash of a JSON value that does not depend on the order of its keys: 128 bits as hex.
+
+    Example:
+        >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Size in bytes and xxh3_128 of a file's bytes, as hex."""
+
+    size: int
+    hash: str
+
+
+def sealed(location: Location) -> Seal:
+    """The seal of a file on disk, read in blocks of 8 MiB."""
+    digest, size = xxhash.xxh3_128(), 0
+    with local_path(location).open("rb") as file:
+        while block := file.read(8 << 20):
+            digest.update(block)
+            size += len(block)
+    return Seal(size, digest.hexdigest())
+
+
+def size_of(location: Location) -> int | None:
+    """Size of a file in bytes; None where there is no such file."""
+    try:
+        return local_path(location).stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def names_in(folder: Location) -> list[str]:
+    """The sorted names in a folder; none where there is no such folder."""
+    path = local_path(folder)
+    return sorted(os.listdir(path)) if path.is_dir() else []
+
+
+def make_folder(folder: Location) -> None:
+    """Create a folder with its parents; one that exists is fine."""
+    with disk_errors(folder):
+        local_path(folder).mkdir(parents=True, exist_ok=True)
+
+
+def remove(location: Location) -> None:
+    """Remove a file or a whole folder; nothing there is fine."""
+    path = local_path(location)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Location) -> list[str]:
+    """Remove what earlier writers left under temporary names; returns those names."""
+    left = [name for name in names_in(folder) if TEMPORARY in name]
+    for name in left:
+        remove(join(folder, name))
+    return left
+
+
+class Outgoing(io.RawIOBase):
+    """A binary file under a temporary name, hashed while it is written.
+
+    `close` flushes it to the disk; `commit` gives it its name. A file that was written with `seek` is
+    hashed again when it is closed.
+    """
+
+    def __init__(self, location: Location) -> None:
+        super().__init__()
+        self.location = location
+        self.seal: Seal | None = None
+        self._temporary = f"{location}{TEMPORARY}{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._digest = xxhash.xxh3_128()
+        self._sequential = True
+        make_folder(os.path.dirname(location) or ".")
+        with disk_errors(location):
+            self._file = local_path(self._temporary).open("wb", buffering=1 << 20)
+
+    def writable(self) -> bool:
+        """Always: this is what it is for."""
+        return True
+
+    def seekable(self) -> bool:
+        """Seeking is possible, and costs a second reading when the file is closed."""
+        return True
+
+    def write(self, block: Any) -> int:  # noqa: ANN401  anything with a buffer, as io says
+        """Append bytes, or overwrite them after a `seek`; returns how many."""
+        pass_point("write")
+        with disk_errors(self.location):
+            written = self._file.write(block)
+        if self._sequential:
+            self._digest.update(block)
+        return written
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to an offset in bytes."""
+        self._sequential = False
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The offset of the next byte."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Flush the bytes to the disk and fix the seal; a second call does nothing."""
+        if self.closed:
+            return
+        super().close()
+        with disk_errors(self.location):
+            self._file.flush()
+            pass_point("fsync")
+            os.fsync(self._file.fileno())
+            self._file.close()
+        size = local_path(self._temporary).stat().st_size
+        if self._sequential:
+            self.seal = Seal(size, self._digest.hexdigest())
+        else:
+            self.seal = sealed(self._temporary)
+
+    def commit(self) -> None:
+        """Give the closed file its name, and flush the folder."""
+        self.close()
+        with disk_errors(self.location):
+            pass_point("rename")
+            os.replace(self._temporary, self.location)
+            flush_folder(os.path.dirname(self.location) or ".")
+
+    def discard(self) -> None:
+        """Remove the file if it was not committed."""
+        if not self.closed:
+            super().close()
+            try:
+                self._file.close()
+            except OSError:  # a full disk: the buffered bytes cannot be kept, and need not be
+                pass
+        local_path(self._temporary).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def flush_folder(folder: Location) -> None:
+    """Make renames in a folder durable."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def write_json(location: Location, value: JSON) -> None:
+    """Write a JSON file that appears whole or not at all; keys sorted, so equal values give equal bytes."""
+    with Outgoing(location) as file:
+        file.write((json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode())
+    file.commit()
+
+
+def read_json(location: Location) -> JSON | None:
+    """The value of a JSON file; None where there is no such file.
+
+    Raises:
+        InputError: The file is not JSON.
+    """
+    try:
+        return json.loads(local_path(location).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{location} is damaged ({error}); remove it and run the same command again.") from error
+
+
+@contextmanager
+def disk_errors(location: Location) -> Iterator[None]:
+    """Turn a full, read-only or vanished disk into one sentence.
+
+    Raises:
+        ResourceError: No space is left, or the quota is used up.
+        InputError: The folder may not be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise ResourceError(
+                f"No space left to write {location}; free some and run the same command again, it continues."
+            ) from error
+        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
+            raise InputError(f"{location} cannot be written: {error.strerror}; choose another --run.") from error
+        raise
+
+
+def pass_point(point: str) -> None:
+    """Count a passage of a fault point, and die there if a test asks for it."""
+    wanted = os.environ.get(FAULT)
+    if wanted is None:
+        return
+    name, count, kind = wanted.split(":")
+    _passages[point] = _passages.get(point, 0) + 1
+    if name == point and _passages[point] == int(count) and kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)

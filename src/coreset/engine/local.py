@@ -1,0 +1,119 @@
+"""Engines of one machine: this process, or worker processes of it.
+
+Workers are spawned, never forked: torch's thread pool deadlocks in a forked child. A worker that dies (the
+kernel's memory killer, a crash in a decoder) costs its calls another attempt, not the run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.sharedctypes import Synchronized
+from typing import TypeVar
+
+from coreset.engine.errors import TaskFailedError
+from coreset.engine.progress import ticker
+from coreset.engine.stage import Execute, Needs
+
+T = TypeVar("T")
+ATTEMPTS = 3
+"""A call whose worker dies this often is given up."""
+
+
+def in_process(calls: Iterable[Callable[[], T]], needs: Needs) -> Iterator[T]:  # noqa: ARG001  the Protocol's shape
+    """Make the calls here, one after the other.
+
+    Example:
+        >>> list(in_process([lambda: 1, lambda: 2], Needs()))
+        [1, 2]
+    """
+    for call in calls:
+        yield call()
+
+
+def on_processes(workers: int) -> Execute:
+    """An engine of `workers` spawned processes; at most two calls a worker are under way or waiting.
+
+    Raises:
+        TaskFailedError: A call's worker died `ATTEMPTS` times. The run can be resumed.
+    """
+
+    def execute(calls: Iterable[Callable[[], T]], needs: Needs) -> Iterator[T]:
+        limit = min(workers, needs.concurrency or workers)
+        left: Iterator[tuple[Callable[[], T], int]] = ((call, 1) for call in calls)
+        while True:
+            with _pool(limit) as pool:
+                again = yield from _drain(pool, left, 2 * limit)
+            if not again:
+                return
+            left = _chain(again, left)
+
+    return execute
+
+
+def _drain(
+    pool: ProcessPoolExecutor, left: Iterator[tuple[Callable[[], T], int]], window: int
+) -> Iterator[T]:
+    """Yield results until nothing is left or a worker dies; returns the calls to be made again."""
+    under_way: dict[Future[T], tuple[Callable[[], T], int]] = {}
+    again: list[tuple[Callable[[], T], int]] = []
+    broken = False
+    while True:
+        while not broken and len(under_way) < window and (entry := next(left, None)) is not None:
+            try:
+                under_way[pool.submit(entry[0])] = entry
+            except BrokenProcessPool:
+                again.append(entry)
+                broken = True
+        if not under_way:
+            return again
+        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+            call, attempt = under_way.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                broken = True
+                if attempt == ATTEMPTS:
+                    raise TaskFailedError(
+                        f"Workers died {ATTEMPTS} times at the same work, perhaps for lack of memory; "
+                        f"run the same command with fewer --workers to continue."
+                    ) from error
+                again.append((call, attempt + 1))
+            else:
+                yield result
+
+
+def _chain(
+    again: list[tuple[Callable[[], T], int]], left: Iterator[tuple[Callable[[], T], int]]
+) -> Iterator[tuple[Callable[[], T], int]]:
+    yield from again
+    yield from left
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        max_workers=workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(os.getpid(), ticker.share()),
+    )
+
+
+def _start_worker(parent: int, counter: Synchronized[int]) -> None:
+    """Leave interrupts to the parent, die with it, count rows into its counter."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ticker.adopt(counter)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

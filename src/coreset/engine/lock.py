@@ -1,0 +1,56 @@
+"""One run directory, one writer."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from coreset.engine import files
+from coreset.engine.errors import InUseError
+from coreset.engine.files import Location
+
+NAME = ".lock"
+
+
+@contextmanager
+def sole_writer(folder: Location) -> Iterator[None]:
+    """Hold a folder for writing until the block ends; the kernel lets go when the process dies, however it dies.
+
+    Raises:
+        InUseError: Another process holds it; says which, where and since when.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, sole_writer(folder):
+        ...     print("mine")
+        mine
+    """
+    files.make_folder(folder)
+    location = files.join(folder, NAME)
+    with files.disk_errors(location):
+        number = os.open(files.local_path(location), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(f"{folder} is being written by {_owner(number)}; wait for it, or use another --run.") from error
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.ftruncate(number, 0)
+        os.pwrite(number, json.dumps(owner).encode(), 0)
+        yield
+    finally:
+        os.close(number)
+
+
+def _owner(number: int) -> str:
+    """Who the lock file says holds it."""
+    try:
+        owner = json.loads(os.pread(number, 4096, 0))
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,83 @@
+"""What is told to a person while a stage is filled. Results never depend on it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Mapping
+from multiprocessing.sharedctypes import Synchronized
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told of a stage's life by `complete`; called in the main process only."""
+
+    def start(self, stage: str, parts: int, done: int) -> None:
+        """A stage begins; so many parts in all, so many of them found complete."""
+
+    def advance(self, counts: Mapping[str, int]) -> None:
+        """One more part is committed."""
+
+    def finish(self, counts: Mapping[str, int]) -> None:
+        """The stage is complete."""
+
+    def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
+        """The stage was complete already."""
+
+
+class Quiet:
+    """Says nothing."""
+
+    def start(self, stage: str, parts: int, done: int) -> None:
+        """Nothing."""
+
+    def advance(self, counts: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def finish(self, counts: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
+        """Nothing."""
+
+
+quiet = Quiet()
+
+
+class Ticker:
+    """Rows done so far inside unfinished parts, by this process and its workers; for rates only.
+
+    Example:
+        >>> ticker = Ticker(); ticker.add(5); ticker.add(2); ticker.total
+        7
+    """
+
+    def __init__(self, shared: Synchronized[int] | None = None) -> None:
+        self._own = 0
+        self._shared = shared
+
+    @property
+    def total(self) -> int:
+        """Rows of this process and, once shared, of its workers."""
+        return self._own + (self._shared.value if self._shared is not None else 0)
+
+    def add(self, rows: int) -> None:
+        """Count rows."""
+        if self._shared is None:
+            self._own += rows
+        else:
+            with self._shared.get_lock():
+                self._shared.value += rows
+
+    def share(self) -> Synchronized[int]:
+        """A counter that worker processes can be given."""
+        if self._shared is None:
+            self._shared = multiprocessing.get_context("spawn").Value("q", 0)
+        return self._shared
+
+    def adopt(self, shared: Synchronized[int]) -> None:
+        """Count into the parent's counter: called once in a worker."""
+        self._shared = shared
+
+
+ticker = Ticker()
+"""The process's own; tasks call `ticker.add`."""

@@ -1,0 +1,432 @@
+"""A stage is a folder, what identifies its contents, and the tasks that fill it.
+
+`complete` fills what is missing and can be killed anywhere: the next call goes on where it stopped. `fold`
+carries read-only passes. Both hand calls to an engine (`Execute`), which runs them in any order.
+
+The life of a stage's folder:
+
+```
+plan.json                 first: parameters, rule, identity of the source; says what the parts belong to
+00000.npy 00000.parquet   side files first, the Parquet last: it carries the receipt and is the commit
+stage.json                last: counts, facts, sizes and hashes; says that the stage is complete
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar, Protocol, TypeVar
+
+from coreset.engine import files
+from coreset.engine.errors import InputError, InvariantError, MismatchError
+from coreset.engine.files import JSON, Location, Outgoing, Seal
+from coreset.engine.progress import Progress, quiet
+
+T = TypeVar("T")
+Summary = dict[str, int]
+"""Small counts of one part, such as `{"rows": 10, "quarantined": 1}`; a stage's counts are their sums."""
+
+PARQUET = ".parquet"
+
+
+class Params(Protocol):
+    """Parameters of a stage: a frozen dataclass whose fields are all JSON values."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+    stage: ClassVar[str]
+    """The name in `plan.json` and in messages."""
+    rule: ClassVar[int]
+    """Rises when the same parameters give other bytes."""
+    redo: ClassVar[frozenset[str]]
+    """Fields whose change recomputes the stage without being asked twice."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one task needs; an engine declares it or ignores it.
+
+    Attributes:
+        memory: bytes of working memory one task may use
+        gpus: devices one task uses
+        threads: threads one task uses
+        concurrency: most tasks at a time; None for as many as there are workers
+    """
+
+    memory: int = 1 << 30
+    gpus: float = 0.0
+    threads: int = 1
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call that leaves one complete part.
+
+    Attributes:
+        part: folder and name without suffix, such as `run/rows/00000`
+        write: a top-level function, called as `write(*args, part)`; returns the part's summary
+        args: locations and small values, never arrays
+        inputs: JSON that identifies what this part alone was made from
+    """
+
+    part: Location
+    write: Callable[..., Summary]
+    args: tuple[object, ...]
+    inputs: JSON = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A folder, what identifies its contents, and the tasks that fill it.
+
+    Attributes:
+        folder: where the parts go
+        params: part of the stage's identity
+        tasks: planned lazily: called only if something is missing
+        source: hash of the stage that is read; None for the first
+        needs: of each task
+        receipt: reads the receipt from a part's Parquet, as JSON text; None if there is none
+        inputs: identities of foreign files by name; new ones may be added later, none may change
+        facts: what `stage.json` says besides counts; called once everything is there
+    """
+
+    folder: Location
+    params: Params
+    tasks: Callable[[], Iterable[Task]]
+    source: str | None
+    receipt: Callable[[Location], str | None]
+    needs: Needs = Needs()
+    inputs: Mapping[str, JSON] = field(default_factory=dict)
+    facts: Callable[[], dict[str, JSON]] = dict
+
+    @property
+    def plan(self) -> dict[str, JSON]:
+        """What `plan.json` says."""
+        identity = {"stage": self.params.stage, "rule": self.params.rule, "params": params_json(self.params)}
+        return {**identity, "source": self.source, "inputs": dict(self.inputs)}
+
+    @property
+    def plan_hash(self) -> str:
+        """Identifies parameters, rule and source; what a part read itself stands in its receipt."""
+        return files.fingerprint({key: value for key, value in self.plan.items() if key != "inputs"})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A complete stage as the next one sees it.
+
+    Attributes:
+        folder: where the parts are
+        names: of the parts, without suffix, in order
+        counts: sums of the summaries
+        hash: identifies every byte of the stage
+        facts: what `stage.json` says besides
+        summaries: of each part, by name
+    """
+
+    folder: Location
+    names: tuple[str, ...]
+    counts: Mapping[str, int]
+    hash: str
+    facts: Mapping[str, JSON]
+    summaries: Mapping[str, Summary]
+
+    def locations(self, suffix: str = PARQUET) -> list[Location]:
+        """The parts' files of one suffix, in order."""
+        return [files.join(self.folder, name + suffix) for name in self.names]
+
+
+class Execute(Protocol):
+    """An engine: makes the calls, in any order, on any machine, and yields what they return."""
+
+    def __call__(self, calls: Iterable[Callable[[], T]], needs: Needs) -> Iterator[T]:
+        """Yield each call's result as it comes."""
+        ...
+
+
+class Part:
+    """A part while its task writes it: opens side files, hands out the receipt for the Parquet."""
+
+    def __init__(self, location: Location, plan: str, inputs: JSON) -> None:
+        self.location, self.plan, self.inputs = location, plan, inputs
+        self._sides: dict[str, Outgoing] = {}
+        self._absent: list[Location] = []
+
+    @property
+    def name(self) -> str:
+        """The part's name without folder and suffix."""
+        return self.location.rpartition("/")[2]
+
+    def file(self, suffix: str) -> Outgoing:
+        """A binary file that stands beside the part once the part is committed.
+
+        A suffix with a slash names a file elsewhere, relative to the stage's folder.
+        """
+        folder, _, name = self.location.rpartition("/")
+        self._sides[suffix] = Outgoing(file_of(folder, name, suffix))
+        return self._sides[suffix]
+
+    def without(self, suffix: str) -> None:
+        """Say that a side file of an earlier attempt must not be there once the part is committed."""
+        folder, _, name = self.location.rpartition("/")
+        self._absent.append(file_of(folder, name, suffix))
+
+    def receipt(self, summary: Summary) -> str:
+        """JSON text for the Parquet's metadata: plan, inputs, summary, seals of the closed side files."""
+        seals = {key: dataclasses.asdict(seal_of(side)) for key, side in self._sides.items() if key != PARQUET}
+        return json.dumps(
+            {"plan": self.plan, "inputs": self.inputs, "summary": summary, "files": seals}, sort_keys=True
+        )
+
+    def commit(self) -> dict[str, Seal]:
+        """Give all files their names, the Parquet last; returns their seals."""
+        for location in self._absent:
+            files.remove(location)
+        for suffix in sorted(self._sides, key=lambda suffix: suffix == PARQUET):
+            self._sides[suffix].commit()
+        return {suffix: seal_of(side) for suffix, side in self._sides.items()}
+
+    def discard(self) -> None:
+        """Remove everything that was not committed."""
+        for side in self._sides.values():
+            side.discard()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A committed part: its name, its summary, the seals of its files by suffix."""
+
+    name: str
+    summary: Summary
+    seals: Mapping[str, Seal]
+
+
+def write_part(task: Task, plan: str) -> Finished:
+    """Run one task and commit its part; nothing of it stays if it fails."""
+    part = Part(task.part, plan, task.inputs)
+    try:
+        summary = task.write(*task.args, part)
+        return Finished(part.name, summary, part.commit())
+    finally:
+        part.discard()
+
+
+def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Parts:
+    """Fill what is missing of a stage and say that it is complete.
+
+    Args:
+        stage: what is to be there
+        execute: the engine
+        progress: told what is done; for eyes only
+
+    Returns:
+        The complete stage. A second call finds everything there and computes nothing.
+
+    Raises:
+        MismatchError: The folder belongs to other parameters that must not be replaced silently.
+        InputError: A committed part is damaged.
+    """
+    found = finished(stage)
+    if found is not None:
+        progress.reuse(stage.params.stage, found.counts)
+        return found
+    lay_plan(stage)
+    tasks = list(stage.tasks())
+    done, missing = present_parts(stage, tasks)
+    progress.start(stage.params.stage, len(tasks), len(done))
+    calls = (partial(write_part, task, stage.plan_hash) for task in missing)
+    for part in execute(calls, stage.needs):
+        done[part.name] = part
+        progress.advance(part.summary)
+    parts = seal_stage(stage, [done[part_name(task)] for task in tasks])
+    progress.finish(parts.counts)
+    return parts
+
+
+def fold(
+    calls: Iterable[Callable[[], T]], merge: Callable[[T, T], T], execute: Execute, needs: Needs | None = None
+) -> T | None:
+    """Merge the small values of read-only calls; the order must not matter. None for no calls.
+
+    Example:
+        >>> from coreset.engine.local import in_process
+        >>> fold([lambda: 1, lambda: 2], lambda a, b: a + b, in_process)
+        3
+    """
+    total: T | None = None
+    for value in execute(calls, needs or Needs()):
+        total = value if total is None else merge(total, value)
+    return total
+
+
+def finished(stage: Stage) -> Parts | None:
+    """The stage as it stands, if it is complete and was made by this plan with these inputs."""
+    if files.read_json(files.join(stage.folder, "plan.json")) != json.loads(json.dumps(stage.plan)):
+        return None
+    return open_parts(stage.folder)
+
+
+def open_parts(folder: Location) -> Parts | None:
+    """A complete stage from disk, sizes checked; None while it is not complete.
+
+    Raises:
+        InputError: A file is missing or has another size than `stage.json` says.
+    """
+    said = files.read_json(files.join(folder, "stage.json"))
+    if said is None:
+        return None
+    for name, part in said["parts"].items():
+        for suffix, seal in part["files"].items():
+            check_size(file_of(folder, name, suffix), seal["size"])
+    summaries = {name: part["summary"] for name, part in said["parts"].items()}
+    return Parts(folder, tuple(said["parts"]), said["counts"], said["hash"], said["facts"], summaries)
+
+
+def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
+    """Compare a stage with what its folder was made by; returns the changed fields that lead to recomputing it.
+
+    Raises:
+        MismatchError: A field changed that must not be replaced silently; names the first with both values.
+    """
+    found = files.read_json(files.join(stage.folder, "plan.json"))
+    if found is None:
+        return []
+    if overwrite and found != json.loads(json.dumps(stage.plan)):
+        files.remove(stage.folder)
+        return []
+    changes = changed_fields(found, json.loads(json.dumps(stage.plan)))
+    fatal = [change for change in changes if change[0] not in stage.params.redo]
+    if fatal:
+        name, old, new = fatal[0]
+        raise MismatchError(
+            f"{stage.folder} was made with {name} = {brief(old)}, and {brief(new)} is asked for; "
+            f"use another --run, or --overwrite to make it anew."
+        )
+    return [name for name, _, _ in changes]
+
+
+def changed_fields(old: dict[str, JSON], new: dict[str, JSON]) -> list[tuple[str, JSON, JSON]]:
+    """Name, old and new value of everything that differs between two plans; added inputs do not count."""
+    pairs = [(name, old.get(name), new.get(name)) for name in ("rule", "source")]
+    names = sorted(old["params"].keys() | new["params"].keys())
+    pairs += [(name, old["params"].get(name), new["params"].get(name)) for name in names]
+    pairs += [(f"input {name}", value, new["inputs"].get(name)) for name, value in old["inputs"].items()]
+    return [(name, before, after) for name, before, after in pairs if before != after]
+
+
+def lay_plan(stage: Stage) -> None:
+    """Write `plan.json`, after taking away the word that an earlier plan was complete."""
+    files.make_folder(stage.folder)
+    files.sweep(stage.folder)
+    location = files.join(stage.folder, "plan.json")
+    if files.read_json(location) != json.loads(json.dumps(stage.plan)):
+        check_plan(stage)
+        files.remove(files.join(stage.folder, "stage.json"))
+        files.write_json(location, stage.plan)
+
+
+def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished], list[Task]]:
+    """The parts that are committed under this plan, by name, and the tasks whose parts are not."""
+    done: dict[str, Finished] = {}
+    missing = []
+    for task in tasks:
+        found = committed(stage, task)
+        if found is None:
+            missing.append(task)
+        else:
+            done[found.name] = found
+    return done, missing
+
+
+def committed(stage: Stage, task: Task) -> Finished | None:
+    """A part from disk if it belongs to this plan and these inputs.
+
+    Raises:
+        InputError: It does, but one of its files is damaged.
+    """
+    location = task.part + PARQUET
+    if files.size_of(location) is None:
+        return None
+    text = stage.receipt(location)
+    receipt = json.loads(text) if text else {}
+    if receipt.get("plan") != stage.plan_hash or receipt["inputs"] != json.loads(json.dumps(task.inputs)):
+        return None
+    seals = {suffix: Seal(**seal) for suffix, seal in receipt["files"].items()}
+    for suffix, seal in seals.items():
+        check_size(file_of(stage.folder, part_name(task), suffix), seal.size)
+    return Finished(part_name(task), receipt["summary"], {**seals, PARQUET: files.sealed(location)})
+
+
+def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
+    """Remove what belongs to no part, add up the counts, write `stage.json`."""
+    facts = stage.facts()
+    counts: Summary = {}
+    for part in parts:
+        for name, count in part.summary.items():
+            counts[name] = counts.get(name, 0) + count
+    listed = {
+        part.name: {
+            "summary": part.summary,
+            "files": {suffix: dataclasses.asdict(seal) for suffix, seal in sorted(part.seals.items())},
+        }
+        for part in parts
+    }
+    remove_strangers(stage.folder, listed)
+    said = {"stage": stage.params.stage, "plan": stage.plan_hash, "counts": counts, "facts": facts, "parts": listed}
+    files.write_json(files.join(stage.folder, "stage.json"), {**said, "hash": files.fingerprint(said)})
+    found = open_parts(stage.folder)
+    if found is None:
+        raise InvariantError(f"{stage.folder} vanished while it was written.")
+    return found
+
+
+def remove_strangers(folder: Location, listed: Mapping[str, JSON]) -> None:
+    """Remove files of the folder that no listed part names: leftovers of another plan."""
+    known = {name + suffix for name, part in listed.items() for suffix in part["files"]} | {"plan.json"}
+    for name in files.names_in(folder):
+        if name not in known:
+            files.remove(files.join(folder, name))
+
+
+def check_size(location: Location, size: int) -> None:
+    """Raise unless a committed file has the size it was committed with."""
+    found = files.size_of(location)
+    if found != size:
+        state = "is missing" if found is None else f"has {found:,} bytes instead of {size:,}"
+        raise InputError(
+            f"{location} {state}: it was damaged after it was written; "
+            f"remove the part's .parquet and the folder's stage.json, and run the same command again."
+        )
+
+
+def part_name(task: Task) -> str:
+    """The name of a task's part, without folder and suffix."""
+    return task.part.rpartition("/")[2]
+
+
+def file_of(folder: Location, name: str, suffix: str) -> Location:
+    """Where a part's file lies; a suffix with a slash is a path of its own, relative to the stage's folder."""
+    return os.path.normpath(files.join(folder, suffix)) if "/" in suffix else files.join(folder, name + suffix)
+
+
+def seal_of(side: Outgoing) -> Seal:
+    """The seal of a file that was closed."""
+    if side.seal is None:
+        raise InvariantError(f"{side.location} was not closed before its part was committed.")
+    return side.seal
+
+
+def params_json(params: Params) -> dict[str, JSON]:
+    """The fields of a params dataclass as JSON values."""
+    return {name: getattr(params, name) for name in params.__dataclass_fields__}
+
+
+def brief(value: JSON, width: int = 120) -> str:
+    """A value for a message, cut to a readable length."""
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: similarity, components, centroids, ranks. No paths, logs or clocks."""
