@@ -48,8 +48,16 @@ def on_processes(workers: int) -> Execute:
         limit = min(workers, needs.concurrency or workers)
         left: Iterator[tuple[Callable[[], T], int]] = ((call, 1) for call in calls)
         while True:
-            with _pool(limit) as pool:
+            pool = _pool(limit)
+            workers_of = pool._processes  # gone from the pool once it shuts down; Python 3.14 has kill_workers
+            try:
                 again = yield from _drain(pool, left, 2 * limit)
+            except BaseException:
+                for process in workers_of.values():
+                    process.kill()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
             if not again:
                 return
             left = _chain(again, left)

@@ -105,6 +105,11 @@ class Stage:
     facts: Callable[[], dict[str, JSON]] = dict
 
     @property
+    def name(self) -> str:
+        """The folder's own name: `rows`, `clusters`, …"""
+        return self.folder.rpartition("/")[2]
+
+    @property
     def plan(self) -> dict[str, JSON]:
         """What `plan.json` says."""
         identity = {"stage": self.params.stage, "rule": self.params.rule, "params": params_json(self.params)}
@@ -233,12 +238,12 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     """
     found = finished(stage)
     if found is not None:
-        progress.reuse(stage.params.stage, found.counts)
+        progress.reuse(stage.name, found.counts)
         return found
     lay_plan(stage)
     tasks = list(stage.tasks())
     done, missing = present_parts(stage, tasks)
-    progress.start(stage.params.stage, len(tasks), len(done))
+    progress.start(stage.name, len(tasks), len(done))
     calls = (partial(write_part, task, stage.plan_hash) for task in missing)
     for part in execute(calls, stage.needs):
         done[part.name] = part

@@ -15,12 +15,19 @@ BLOCK = 512
 
 
 class BrokenShardError(InputError):
-    """From here on the bytes of a shard mean nothing; `reason` is the code that the quarantine shows."""
+    """From here on the bytes of a shard mean nothing.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    Attributes:
+        reason: The code that the quarantine shows.
+        detail: The same for people.
+        whole: Whether every sample that has begun is known to be complete all the same.
+    """
+
+    def __init__(self, reason: str, detail: str, whole: bool = False) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.whole = whole
 
 
 class ByteStream(ABC):
@@ -53,7 +60,7 @@ class ByteStream(ABC):
         return self._gather(count)
 
     def skip(self, count: int) -> int:
-        """Leave out the next `count` bytes; returns how many there were, fewer only at the end of the file."""
+        """Leave out the next `count` bytes; returns how many there were."""
         left = count
         while left > 0:
             step = min(left, len(self._buffer) - self._at)
@@ -119,7 +126,8 @@ class PlainStream(ByteStream):
 class GzipStream(ByteStream):
     """What a gzip file unpacks to, one chunk at a time, up to a bound on what it may expand to.
 
-    Several gzip members in a row are one stream, as `gzip` itself reads them. Zero bytes behind the last one are padding.
+    Several gzip members in a row are one stream, as `gzip` itself reads them. Zeros behind the last are
+    padding.
     """
 
     compressed = True

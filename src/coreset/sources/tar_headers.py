@@ -1,9 +1,11 @@
 """The 512-byte headers of a tar and the records of its pax headers, read strictly.
 
-Three dialects are read: ustar (POSIX 1988), pax (POSIX 2001) and GNU. A header whose checksum is wrong, a number that is
-not one, a size below zero: each raises `BrokenShardError`, since nothing behind it can be trusted.
+Three dialects are read: ustar (POSIX 1988), pax (POSIX 2001) and GNU. A header whose checksum is wrong, a
+number that is not one, a size below zero: each raises `BrokenShardError`, since nothing behind it can be
+trusted.
 
-Source: POSIX.1-2017, `pax`, "ustar Interchange Format" and "pax Extended Header"; GNU tar manual, "Basic Tar Format".
+Source: POSIX.1-2017, `pax`, "ustar Interchange Format" and "pax Extended Header"; GNU tar manual, "Basic Tar
+    Format".
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class Header(NamedTuple):
     name: bytes
     size: int
     kind: bytes
+    goes_on: bool = False  # GNU's sparse files: another block of this header follows
 
 
 def parse_header(block: bytes) -> Header:
@@ -39,7 +42,7 @@ def parse_header(block: bytes) -> Header:
         >>> member = tarfile.TarInfo("cats/007.jpg")
         >>> member.size = 1503
         >>> parse_header(member.tobuf(tarfile.USTAR_FORMAT))
-        Header(name=b'cats/007.jpg', size=1503, kind=b'0')
+        Header(name=b'cats/007.jpg', size=1503, kind=b'0', goes_on=False)
     """
     name, size, checksum, kind, magic, prefix = _FIELDS.unpack(block)
     _check_sum(block, checksum)
@@ -47,17 +50,17 @@ def parse_header(block: bytes) -> Header:
     # In GNU's dialect these bytes hold times, and in the oldest one nothing: only POSIX keeps a folder there.
     if magic == _POSIX_MAGIC and prefix[0]:
         name = prefix.partition(b"\0")[0] + b"/" + name
-    return Header(name, parse_number(size), kind)
+    return Header(name, parse_number(size), kind, kind == b"S" and block[482] != 0)
 
 
 def parse_number(field: bytes) -> int:
-    """The number in a header field: octal digits, or GNU's binary form for what they cannot hold.
+    r"""The number in a header field: octal digits, or GNU's binary form for what they cannot hold.
 
     Raises:
         BrokenShardError: Neither form, or negative.
 
     Example:
-        >>> parse_number(b"00000002737" + bytes(1)), parse_number(b"\\x80" + bytes(6) + b"\\x02" + bytes(4))
+        >>> parse_number(b"00000002737" + bytes(1)), parse_number(b"\x80" + bytes(6) + b"\x02" + bytes(4))
         (1503, 8589934592)
     """
     first = field[0]
@@ -78,13 +81,13 @@ def parse_number(field: bytes) -> int:
 
 
 def parse_pax(records: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header: each `LENGTH KEY=VALUE` and a line feed; of two with one key the last counts.
+    r"""The records of a pax header, each `LENGTH KEY=VALUE` and a line feed; the last of one key counts.
 
     Raises:
         BrokenShardError: A length does not fit, or a part is missing.
 
     Example:
-        >>> parse_pax(b"19 path=cats/7.jpg\\n11 size=15\\n")
+        >>> parse_pax(b"19 path=cats/7.jpg\n11 size=15\n")
         {b'path': b'cats/7.jpg', b'size': b'15'}
     """
     found: dict[bytes, bytes] = {}
@@ -116,8 +119,8 @@ def parse_pax_size(text: bytes) -> int:
 def _check_sum(block: bytes, field: bytes) -> None:
     """Raise unless the header's bytes, its own checksum taken as spaces, add up to what it states."""
     stated = parse_number(field)
-    # Adler-32 begins with 1 and adds up all bytes in its lower half: the sum modulo 65521, thirty times faster
-    # than sum(). Two sums that differ by the modulus would need more than 256 changed bytes.
+    # Adler-32 begins with 1 and adds up all bytes in its lower half: the sum modulo 65521, much faster than
+    # sum(). Two sums that differ by the modulus would need more than 256 changed bytes.
     adler = zlib.adler32(block[156:], zlib.adler32(block[:148])) & 0xFFFF
     if (stated - 8 * 32 + 1) % _ADLER == adler and stated <= _LARGEST_SUM:
         return

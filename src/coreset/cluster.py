@@ -1,0 +1,316 @@
+"""Stage 2: rows -> centroids/, clusters/. k-means, then the rows sorted by (cluster, key_hash, key)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32, Int32, Int64, UInt64
+
+from coreset import rows
+from coreset.engine import files
+from coreset.engine.errors import InputError, ResourceError, UsageError
+from coreset.engine.files import Location
+from coreset.engine.progress import ticker
+from coreset.engine.stage import PARQUET, Execute, Needs, Part, Parts, Stage, Summary, Task, fold
+from coreset.numeric.ranks import OrderKey, answered, between, keys_at_ranks, merged, rows_in_order
+
+ROWS_PER_CLUSTER = 20533
+"""The paper's ratio: 100,000 clusters for 2,053,332,591 rows."""
+SAMPLE_PER_CLUSTER = 256
+PART_ROWS = 1_000_000
+BLOCK_BYTES = 32 << 20
+CENTROIDS = "centroids.npy"
+
+
+@dataclass(frozen=True)
+class ClusterParams:
+    """Parameters of `cluster`; the defaults are the paper's. `rows` and `file` are found out and recorded."""
+
+    stage: ClassVar[str] = "cluster"
+    rule: ClassVar[int] = 1
+    redo: ClassVar[frozenset[str]] = frozenset()
+
+    clusters: int = field(default=0, metadata={"help": "number of centroids; 0 for one per 20,533 rows"})
+    centroids: str | None = field(
+        default=None, metadata={"help": "a .npy file of float32 (k, d) to use instead of training"}
+    )
+    iterations: int = field(default=20, metadata={"help": "of k-means"})
+    spherical: bool = field(default=False, metadata={"help": "normalise the centroids after each iteration"})
+    seed: int = field(default=0, metadata={"help": "of the sample that is trained on, and of k-means"})
+    threads: int = field(default=0, metadata={"help": "threads of the training; 0 for all cores of this machine"})
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        if self.clusters < 0:
+            raise UsageError(f"--clusters {self.clusters} must be at least 1 (or 0 for the paper's ratio).")
+        if self.iterations < 1 or self.threads < 0 or self.seed < 0:
+            raise UsageError("iterations must be at least 1, threads and seed at least 0.")
+        if self.clusters and self.centroids:
+            raise UsageError("--clusters and --centroids exclude each other: the file says how many there are.")
+
+
+def default_clusters(count: int) -> int:
+    """The paper's number of clusters for so many rows.
+
+    Example:
+        >>> default_clusters(2_053_332_591), default_clusters(5)
+        (100002, 1)
+    """
+    return max(1, (2 * count + ROWS_PER_CLUSTER) // (2 * ROWS_PER_CLUSTER))
+
+
+def resolved(asked: ClusterParams, parts: Parts, folder: Location) -> ClusterParams:
+    """What is asked for with every automatic value decided: as recorded, else for these rows and this machine.
+
+    Raises:
+        InputError: More clusters than rows, or no rows at all.
+    """
+    count = parts.counts["rows"]
+    if count == 0:
+        raise InputError(f"{parts.folder} holds no rows: everything was quarantined; see `coreset status`.")
+    if asked.centroids:
+        seal = files.sealed(asked.centroids)
+        return dataclasses.replace(asked, centroids=f"xxh3_128:{seal.hash}", threads=0)
+    clusters = asked.clusters or default_clusters(count)
+    if clusters > count:
+        raise InputError(f"--clusters {clusters:,} is more than the {count:,} rows; choose at most one per row.")
+    recorded = (files.read_json(files.join(folder, "plan.json")) or {"params": {}})["params"]
+    threads = asked.threads or recorded.get("threads") or os.cpu_count() or 1
+    return dataclasses.replace(asked, clusters=clusters, threads=threads)
+
+
+def centroids_stage(
+    folder: Location, parts: Parts, params: ClusterParams, given: Location | None, execute: Execute, memory: int
+) -> Stage:
+    """Plan `centroids/`: one task that trains them, or takes the given ones."""
+
+    def tasks() -> Iterator[Task]:
+        part = files.join(folder, "centroids")
+        if given is not None:
+            yield Task(part, write_given_centroids, (given, dimension_of(parts)))
+        else:
+            last = sample_end(parts, params, execute)
+            check_training(parts, params, memory)
+            yield Task(part, write_trained_centroids, (parts.locations(), params, last))
+
+    return Stage(folder, params, tasks, parts.hash, rows.receipt_of, Needs(memory, threads=params.threads))
+
+
+def clusters_stage(folder: Location, parts: Parts, centroids: Parts, params: ClusterParams, memory: int) -> Stage:
+    """Plan `clusters/`: one part for about 1,000,000 rows of consecutive sources."""
+
+    def tasks() -> Iterator[Task]:
+        for number, group in enumerate(groups_of_parts(parts)):
+            part = files.join(folder, f"{number:05d}")
+            yield Task(part, write_clusters, (tuple(group), centroids.folder, memory))
+
+    source = files.fingerprint([parts.hash, centroids.hash])
+    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory))
+
+
+def groups_of_parts(parts: Parts, limit: int = PART_ROWS) -> list[list[Location]]:
+    """Consecutive parts, cut where a group has reached `limit` rows; depends on counts only."""
+    groups: list[list[Location]] = [[]]
+    held = 0
+    for name in parts.names:
+        count = parts.summaries[name]["rows"]
+        if held >= limit:
+            groups.append([])
+            held = 0
+        groups[-1].append(files.join(parts.folder, name))
+        held += count
+    return groups
+
+
+def sample_end(parts: Parts, params: ClusterParams, execute: Execute) -> OrderKey | None:
+    """The order key that ends the training sample; None if the sample is all rows."""
+    count = parts.counts["rows"]
+    wanted = min(count, SAMPLE_PER_CLUSTER * params.clusters)
+
+    def look(questions: Sequence[Any]) -> Any:  # noqa: ANN401
+        calls = (partial(sample_answers, where, params.seed, tuple(questions)) for where in parts.locations())
+        return fold(calls, merged, execute)
+
+    return keys_at_ranks([wanted], count, 64, look)[0]
+
+
+def sample_answers(location: Location, seed: int, questions: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What one part answers in the search for the training sample."""
+    order, key_hash, lookup, _ = sample_order(location, seed)
+    return tuple(answered(question, order, key_hash, lookup) for question in questions)
+
+
+def sample_order(
+    location: Location, seed: int
+) -> tuple[UInt64[np.ndarray, "n"], UInt64[np.ndarray, "n"], Callable[[Any], list[bytes]], pa.Table]:
+    """Order keys of a part's rows by xxh3_64(key, seed), and the table they came from."""
+    table = rows.read_table(location, ["key", "key_hash", "vector_row"])
+    return (
+        rows.key_hashes(table["key"].to_pylist(), seed),
+        table["key_hash"].to_numpy(),
+        rows.key_lookup(table["key"]),
+        table,
+    )
+
+
+def check_training(parts: Parts, params: ClusterParams, memory: int) -> None:
+    """Refuse to train in less memory than it takes; the sample never shrinks silently.
+
+    Raises:
+        ResourceError: Says how much is needed.
+    """
+    from coreset.numeric.kmeans import training_bytes
+
+    sample = min(parts.counts["rows"], SAMPLE_PER_CLUSTER * params.clusters)
+    needed = training_bytes(sample, params.clusters, dimension_of(parts))
+    if needed > memory:
+        raise ResourceError(
+            f"Training {params.clusters:,} centroids on {sample:,} rows needs {needed / 2**30:.1f} GiB and --memory "
+            f"allows {memory / 2**30:.1f}; raise it, lower --clusters, or give --centroids FILE."
+        )
+
+
+def write_trained_centroids(
+    locations: Sequence[Location], params: ClusterParams, end: OrderKey | None, part: Part
+) -> Summary:
+    """Train on the sample, in the sample's order, and write `centroids.npy`."""
+    from coreset.numeric.kmeans import train_centroids
+    from coreset.numeric.nearest import rounded_centroids
+
+    sample = training_sample(locations, params.seed, end)
+    trained = train_centroids(
+        sample,
+        params.clusters,
+        iterations=params.iterations,
+        seed=params.seed,
+        threads=params.threads,
+        spherical=params.spherical,
+    )
+    return write_centroids(rounded_centroids(trained), part, sample=len(sample))
+
+
+def training_sample(
+    locations: Sequence[Location], seed: int, end: OrderKey | None
+) -> Float32[np.ndarray, "m d"]:
+    """The rows before `end` in the order of xxh3_64(key, seed), as float32."""
+    pieces, orders, hashes, keys = [], [], [], []
+    for location in locations:
+        order, key_hash, lookup, table = sample_order(location, seed)
+        start = OrderKey(0, 0, b"")
+        inside = np.flatnonzero(between(order, key_hash, lookup, start, end))
+        vectors = rows.open_vectors(location)
+        picked = vectors[table["vector_row"].to_numpy()[inside]]
+        pieces.append(picked)
+        orders.append(order[inside])
+        hashes.append(key_hash[inside])
+        keys += lookup(inside)
+    index = rows_in_order(np.concatenate(orders), np.concatenate(hashes), lambda tied: [keys[i] for i in tied])
+    place = np.empty(len(index), dtype=np.int64)
+    place[index] = np.arange(len(index))
+    sample = np.empty((len(index), pieces[0].shape[1]), dtype=np.float32)
+    filled = 0
+    while pieces:
+        piece = pieces.pop(0)
+        sample[place[filled : filled + len(piece)]] = piece
+        filled += len(piece)
+    return sample
+
+
+def write_given_centroids(given: Location, dimension: int, part: Part) -> Summary:
+    """Write the user's centroids, rounded, as `centroids.npy`.
+
+    Raises:
+        InputError: The file is not float32 (k, d) of this run's dimension, not finite, or too long a vector.
+    """
+    from coreset.numeric.nearest import rounded_centroids
+
+    found = rows.open_array(given)
+    if found.ndim != 2 or found.dtype.kind != "f" or found.shape[1] != dimension or not len(found):
+        raise InputError(
+            f"{given} holds {found.dtype} {found.shape}; centroids must be floats of shape (k, {dimension}), k >= 1."
+        )
+    try:
+        centroids = rounded_centroids(np.asarray(found, dtype=np.float32))
+    except ValueError as error:
+        raise InputError(f"{given} cannot be used as centroids: {error}") from error
+    return write_centroids(centroids, part, sample=0)
+
+
+def write_centroids(centroids: Float32[np.ndarray, "k d"], part: Part, sample: int) -> Summary:
+    """Write `centroids.npy` and, as its commit, a table of the centroids' lengths."""
+    rows.write_array(part.file(rows.VECTORS), centroids)
+    lengths = np.sqrt(np.einsum("kd,kd->k", centroids, centroids, dtype=np.float64))
+    schema = pa.schema([("cluster", pa.int32()), ("length", pa.float64())])
+    table = rows.PartTable(part, schema)
+    table.write(pa.table({"cluster": np.arange(len(centroids), dtype=np.int32), "length": lengths}, schema=schema))
+    return table.close({"clusters": len(centroids), "sample": sample, "dimension": centroids.shape[1]})
+
+
+def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory: int, part: Part) -> Summary:
+    """Assign the rows of some parts, and write them sorted by (cluster, key_hash, key)."""
+    from coreset.numeric.nearest import centroid_cosines, nearest_centroids
+
+    centroids = np.asarray(rows.open_array(files.join(centroids_folder, CENTROIDS)))
+    assigned, distances, cosines, vectors = [], [], [], []
+    for location in parts:
+        x = rows.open_vectors(location + PARQUET)
+        nearest, squared = nearest_centroids(x, centroids, memory=memory // 2)
+        assigned.append(nearest)
+        distances.append(np.sqrt(squared).astype(np.float32))
+        cosines.append(centroid_cosines(x, centroids, nearest, memory=memory // 2))
+        vectors.append(x)
+        ticker.add(len(nearest))
+    table = pa.concat_tables(rows.read_table(location + PARQUET) for location in parts)
+    cluster = np.concatenate(assigned)
+    index = rows_in_order(
+        cluster.astype(np.uint64), table["key_hash"].to_numpy(), rows.key_lookup(table["key"])
+    )
+    write_sorted_vectors(part, vectors, index)
+    rows.write_array(part.file(rows.OFFSETS), cluster_offsets(cluster, len(centroids)))
+    table = table.append_column("cluster", [cluster]).append_column("centroid_distance", [np.concatenate(distances)])
+    table = table.append_column("centroid_cosine", [np.concatenate(cosines)])
+    columns = rows.PartTable(part, rows.CLUSTERS)
+    for start in range(0, len(index), rows.GROUP_ROWS):
+        columns.write(table.take(index[start : start + rows.GROUP_ROWS]))
+    return columns.close({"rows": columns.rows})
+
+
+def write_sorted_vectors(
+    part: Part, vectors: Sequence[np.ndarray[Any, Any]], index: Int64[np.ndarray, "n"]
+) -> None:
+    """Write rows of several vector files in the order of `index`, which counts through all of them."""
+    starts = np.cumsum([0, *(len(x) for x in vectors)])
+    dimension = vectors[0].shape[1]
+    writer = rows.VectorsWriter(part.file(rows.VECTORS), len(index), dimension)
+    step = max(1, BLOCK_BYTES // (2 * dimension))
+    for start in range(0, len(index), step):
+        picked = index[start : start + step]
+        owner = np.searchsorted(starts, picked, side="right") - 1
+        block = np.empty((len(picked), dimension), dtype=np.float16)
+        for file in np.unique(owner):
+            mine = owner == file
+            block[mine] = vectors[file][picked[mine] - starts[file]]
+        writer.write(block)
+    writer.close()
+
+
+def cluster_offsets(cluster: Int32[np.ndarray, "n"], clusters: int) -> Int64[np.ndarray, "k_plus_1"]:
+    """Where each cluster begins among rows sorted by cluster, and their number at the end.
+
+    Example:
+        >>> cluster_offsets(np.int32([2, 0, 2]), 4)
+        array([0, 1, 1, 3, 3])
+    """
+    return np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=clusters))])
+
+
+def dimension_of(parts: Parts) -> int:
+    """Length of the vectors of a stage."""
+    return int(rows.open_vectors(parts.locations()[0]).shape[1])

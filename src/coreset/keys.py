@@ -1,0 +1,127 @@
+"""Keys: unique in a run, and how they are made so when two downloads reuse them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from coreset import rows
+from coreset.engine import files
+from coreset.engine.errors import InputError
+from coreset.engine.files import Location
+from coreset.engine.stage import PARQUET, Execute, Part, Parts, Summary, fold
+
+RANGE_ROWS = 1 << 24
+"""The full check looks at ranges of key_hash that hold about so many rows each: 400 MB of hashes and sorting."""
+
+Collision = tuple[str, str, str]
+"""A key and the two sources that use it."""
+
+
+def prefixed_key(source: str, key: str) -> str:
+    """A key that no other source can have.
+
+    Example:
+        >>> prefixed_key("a/00000.tar", "000000001")
+        'a/00000.tar/000000001'
+    """
+    return f"{source}/{key}"
+
+
+def plain_key(key: str) -> str:
+    """The key as the source says it."""
+    return key
+
+
+def check_keys(parts: Parts, execute: Execute) -> None:
+    """Make sure that no key stands twice in `rows/`.
+
+    Raises:
+        InputError: One does; names it and its two sources.
+    """
+    found = fold(key_checks(parts), min, execute)
+    if found:
+        key, one, other = found[0]
+        raise InputError(
+            f"Key {key} is in {one} and again in {other}; run again with --prefix-keys to put the source in front of "
+            f"every key (nothing is embedded again)."
+        )
+
+
+def key_checks(parts: Parts) -> Iterator[partial[list[Collision]]]:
+    """One read-only call for each range of key_hash."""
+    ranges = max(1, -(-parts.counts.get("rows", 0) // RANGE_ROWS))
+    bounds = [(1 << 64) * i // ranges for i in range(ranges + 1)]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        yield partial(first_collision, parts.locations(), low, high - 1)
+
+
+def first_collision(locations: Sequence[Location], low: int, high: int) -> list[Collision]:
+    """The smallest key with a hash in [low, high] that stands twice, with its sources; at most one, or none.
+
+    Example:
+        >>> first_collision([], 0, 10)
+        []
+    """
+    hashes = [_hashes(location, low, high) for location in locations]
+    together = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
+    twice = np.unique(together[1:][together[1:] == together[:-1]])
+    if not len(twice):
+        return []
+    sources: dict[str, str] = {}
+    collisions: list[Collision] = []
+    for location in locations:
+        table = rows.read_table(location, ["key", "key_hash", "source"])
+        table = table.filter(np.isin(table["key_hash"].to_numpy(), twice))
+        for key, source in zip(table["key"].to_pylist(), table["source"].to_pylist(), strict=True):
+            if key in sources:
+                collisions.append((key, sources[key], source))
+            sources.setdefault(key, source)
+    return sorted(collisions)[:1]
+
+
+def embedded_before(location: Location, identity: str) -> bool:
+    """Whether a part's files are there and hold the same vectors, whatever its keys."""
+    if files.size_of(location + PARQUET) is None or files.size_of(location + rows.VECTORS) is None:
+        return False
+    return rows.metadata_of(location + PARQUET).get("embedding") == identity
+
+
+def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
+    """Write a part again with other keys and the same vectors."""
+    before = part.location + PARQUET
+    with part.file(rows.VECTORS) as file, files.local_path(part.location + rows.VECTORS).open("rb") as vectors:
+        shutil.copyfileobj(vectors, file, 8 << 20)
+    quarantine = f"../quarantine/embed-{part.name}.parquet"
+    kept = os.path.normpath(files.join(os.path.dirname(part.location), quarantine))
+    if files.size_of(kept) is not None:
+        with part.file(quarantine) as file, files.local_path(kept).open("rb") as refused:
+            shutil.copyfileobj(refused, file)
+    table = rows.PartTable(part, rows.ROWS)
+    for batch in rows.table_batches(before, rows.ROWS.names):
+        sources, written = batch["source"].to_pylist(), batch["key"].to_pylist()
+        plain = [key.removeprefix(f"{source}/") for source, key in zip(sources, written, strict=True)]
+        keys = [prefixed_key(*pair) for pair in zip(sources, plain, strict=True)] if prefix else plain
+        batch = batch.set_column(batch.schema.get_field_index("key"), "key", [keys])
+        hashes = rows.key_hashes(keys)
+        table.write(batch.set_column(batch.schema.get_field_index("key_hash"), "key_hash", [hashes]))
+    return table.close(part_summary(before), embedding=identity)
+
+
+def part_summary(location: Location) -> Summary:
+    """The summary in a part's receipt."""
+    import json
+
+    text = rows.receipt_of(location)
+    summary: Summary = json.loads(text)["summary"] if text else {}
+    return summary
+
+
+def _hashes(location: Location, low: int, high: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    hashes = rows.read_table(location, ["key_hash"])["key_hash"].to_numpy()
+    inside: np.ndarray[tuple[int], np.dtype[np.uint64]] = hashes[(hashes >= low) & (hashes <= high)]
+    return inside

@@ -1,0 +1,81 @@
+"""What a shard yields, pairs and rejects, and how large what it holds may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest sizes that are read, in bytes; no shard makes the reader hold more than one sample of them.
+
+    Attributes:
+        member: One picture.
+        caption: One caption, as UTF-8.
+        metadata: One json.
+        key: One key, as UTF-8: what a file name may have on every file system.
+        header: One pax header or long name.
+        gzip_ratio: How many times its packed size a compressed shard may unpack to; pictures hardly compress.
+        gzip_allowance: What every compressed shard may unpack to, whatever its ratio.
+    """
+
+    member: int = 64 << 20
+    caption: int = 64 << 10
+    metadata: int = 4 << 20
+    key: int = 255
+    header: int = 1 << 20
+    gzip_ratio: int = 200
+    gzip_allowance: int = 64 << 20
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One complete sample: a picture and its caption, with what the json says of them.
+
+    Attributes:
+        key: Unique within its shard.
+        row: Index among all samples of the shard, good and bad, in the tar's order.
+        image: The picture's bytes as they are in the tar.
+        image_offset: Where they begin in the tar file; None if the tar is compressed.
+        image_size: How many they are.
+        caption: Not blank, as it stands.
+        url: Where the picture came from.
+        width: Of the picture in pixels, as the json says.
+        height: Of the picture in pixels, as the json says.
+        hashes: `sha256` and `md5` as the json says, in lower case. img2dataset takes them of the file it
+            downloaded, before it resized it.
+    """
+
+    key: str
+    row: int
+    image: bytes
+    image_offset: int | None
+    image_size: int
+    caption: str
+    url: str | None
+    width: int | None
+    height: int | None
+    hashes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One thing that is quarantined.
+
+    Attributes:
+        key: Of the sample; None if this is about the shard.
+        row: Index of the sample, counted as in `Pair`; None if this is about the shard.
+        reason: A code, such as `no_caption`.
+        detail: The same for people.
+        rows: How many samples this stands for: 1 for a sample; for a shard, what its sidecar says is missing.
+    """
+
+    key: str | None
+    row: int | None
+    reason: str
+    detail: str
+    rows: int

@@ -1,0 +1,173 @@
+"""What a person names on the command line -> the tars of a run, in a fixed order, with names that travel."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from coreset.engine.errors import InputError
+from coreset.sources.patterns import MOST_FILES, expanded_braces, natural_order
+
+_TAR_NAME = re.compile(r"(.+?)(\.tar|\.tar\.gz|\.tgz)", re.IGNORECASE | re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_MAGIC = re.compile(r"[*?[]")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One tar of the input.
+
+    Attributes:
+        name: Relative to the common root of all inputs, with `/`: what the `source` column says.
+        location: Absolute path.
+        size: Bytes of the file when it was listed.
+    """
+
+    name: str
+    location: str
+    size: int
+
+    @property
+    def stem(self) -> str:
+        """The location without `.tar`, `.tar.gz` or `.tgz`: what its sidecars' names begin with."""
+        match = _TAR_NAME.fullmatch(self.location)
+        return match[1] if match else self.location
+
+
+def find_shards(patterns: Sequence[str], base: str = ".") -> list[Shard]:
+    """The tars that the patterns stand for, in that order; each file once, however often it is named.
+
+    Args:
+        patterns: Paths; globs (`**` for folders of any depth), sorted so that 2 comes before 10; braces such
+            as `{00000..00099}`; or `.txt` files that hold a pattern per line, where `#` begins a comment.
+        base: The folder that relative paths start from, those in a `.txt` too.
+
+    Raises:
+        InputError: Nothing there, a folder, a URL, or a name that is no tar's. The content is not looked at.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> base = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("cats/2.tar", "cats/10.tar", "dogs/0.tar"):
+        ...     (base / name).parent.mkdir(exist_ok=True)
+        ...     _ = (base / name).write_bytes(bytes(10240))
+        >>> [shard.name for shard in find_shards(["dogs/0.tar", "cats/*.tar"], base=str(base))]
+        ['dogs/0.tar', 'cats/2.tar', 'cats/10.tar']
+    """
+    if not patterns:
+        raise InputError("no input is given: name the tars, such as 'shards/*.tar'")
+    base = os.path.abspath(os.path.expanduser(base))
+    sizes: dict[str, int] = {}
+    for path in _existing(list(_paths(patterns, base))):
+        sizes.setdefault(path, _tar_size(path))
+    once = {os.path.realpath(path): path for path in reversed(sizes)}
+    paths = [path for path in sizes if once[os.path.realpath(path)] == path]
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [Shard(os.path.relpath(path, root).replace(os.sep, "/"), path, sizes[path]) for path in paths]
+
+
+def input_root(shards: Sequence[Shard]) -> str:
+    """The folder that all shards' names start from: the deepest one that holds them all.
+
+    Example:
+        >>> input_root([Shard("cats/2.tar", "/big/cats/2.tar", 10240)])
+        '/big'
+    """
+    return shards[0].location[: -len(shards[0].name)].rstrip("/") or "/"
+
+
+def _paths(patterns: Sequence[str], base: str, listed_in: str | None = None) -> Iterator[str]:
+    for typed in patterns:
+        _refuse_url(typed)
+        pattern = os.path.expanduser(typed)
+        # A real file may have braces or stars in its name.
+        real = os.path.lexists(os.path.join(base, pattern))
+        for word in [pattern] if real else expanded_braces(pattern):
+            path = os.path.join(base, word)
+            if word.lower().endswith(".txt") and not _MAGIC.search(word):
+                yield from _paths(_lines(path, listed_in), base, listed_in=path)
+            elif _MAGIC.search(word) and not os.path.lexists(path):
+                yield from _globbed(word, base)
+            else:
+                yield os.path.normpath(path)
+
+
+def _globbed(pattern: str, base: str) -> list[str]:
+    found = glob.glob(os.path.join(glob.escape(base), pattern), recursive=True)
+    if not found:
+        raise InputError(f"no file matches '{pattern}' in {base}: check the path, and quote the pattern")
+    return sorted((os.path.normpath(path) for path in found), key=natural_order)
+
+
+def _lines(path: str, listed_in: str | None) -> list[str]:
+    if listed_in is not None:
+        raise InputError(f"{listed_in} lists another list, {path}: name the tars themselves in it")
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except FileNotFoundError:
+        return [path]  # told with all that is missing
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the list {path} cannot be read ({error}): give a text file with one path a line"
+        ) from error
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    if not patterns:
+        raise InputError(f"the list {path} names no file: put one path or pattern on each line")
+    return patterns
+
+
+def _refuse_url(pattern: str) -> None:
+    if pattern.startswith("pipe:"):
+        raise InputError(
+            f"'{pattern}' would run a command, which coreset never does: fetch the tars and name the files"
+        )
+    url = _URL.match(pattern)
+    if url:
+        raise InputError(
+            f"'{pattern}' is remote, and this version reads local files: copy or mount the tars first"
+        )
+
+
+def _existing(paths: list[str]) -> list[str]:
+    if len(paths) > MOST_FILES:
+        raise InputError(
+            f"the input has {len(paths)} files, more than {MOST_FILES}: select from fewer, larger tars"
+        )
+    missing = [path for path in paths if not os.path.lexists(path)]
+    if missing:
+        shown = ", ".join(missing[:_SHOWN]) + (
+            f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        )
+        raise InputError(
+            f"no such file: {shown} ({len(missing)} of {len(paths)} are missing); check the paths"
+        )
+    return paths
+
+
+def _tar_size(path: str) -> int:
+    try:
+        path.encode("utf-8")
+        found = os.stat(path)
+    except UnicodeEncodeError as error:
+        raise InputError(f"the path {path!r} is not UTF-8: rename it") from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): check the link and its permissions"
+        ) from error
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{path} is a folder: name its tars, '{path}/*.tar'")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(
+            f"{path} is no regular file: coreset reads a tar more than once, so copy it to a file first"
+        )
+    if not _TAR_NAME.fullmatch(path):
+        raise InputError(
+            f"{path} is not named like a tar (.tar, .tar.gz, .tgz): name tars only, such as '*.tar'"
+        )
+    return found.st_size

@@ -1,0 +1,77 @@
+"""What img2dataset noted beside a tar: how many samples it should have."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from coreset.sources.shards import Shard
+
+_LARGEST_STATS = 16 << 20
+_MOST_SAMPLES = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What a file beside a tar says of it.
+
+    Attributes:
+        name: Of that file, without its folder.
+        samples: How many samples the tar should have; None if the file cannot be believed.
+        problem: Why not.
+    """
+
+    name: str
+    samples: int | None
+    problem: str | None = None
+
+
+def read_sidecar(shard: Shard) -> Sidecar | None:
+    """How many samples a shard should have.
+
+    That is `successes` of its `_stats.json`; without one, the rows of its `.parquet` whose `status` is
+    `success`.
+
+    Returns:
+        None if neither file is there, or the Parquet is not one of img2dataset's (it has no `status`).
+
+    Raises:
+        OSError: The disk cannot be read.
+    """
+    stats, table = f"{shard.stem}_stats.json", f"{shard.stem}.parquet"
+    if os.path.isfile(stats):
+        return _from_stats(stats)
+    return _from_parquet(table) if os.path.isfile(table) else None
+
+
+def _from_stats(path: str) -> Sidecar:
+    name = os.path.basename(path)
+    with open(path, "rb") as file:
+        content = file.read(_LARGEST_STATS + 1)
+    if len(content) > _LARGEST_STATS:
+        return Sidecar(name, None, f"more than {_LARGEST_STATS} bytes")
+    try:
+        fields = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return Sidecar(name, None, f"not json: {error}")
+    samples = fields.get("successes") if isinstance(fields, dict) else None
+    if not isinstance(samples, int) or isinstance(samples, bool) or not 0 <= samples <= _MOST_SAMPLES:
+        return Sidecar(name, None, "no 'successes' that counts samples")
+    return Sidecar(name, samples)
+
+
+def _from_parquet(path: str) -> Sidecar | None:
+    # pyarrow takes 200 ms to import, and most shards have a _stats.json.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = os.path.basename(path)
+    try:
+        with pq.ParquetFile(path) as table:
+            if "status" not in table.schema_arrow.names:
+                return None
+            column = (batch.column(0) for batch in table.iter_batches(columns=["status"]))
+            return Sidecar(name, sum(status.as_py() == "success" for array in column for status in array))
+    except (pa.ArrowException, ValueError) as error:
+        return Sidecar(name, None, f"not a Parquet file: {error}")
