@@ -83,7 +83,7 @@ class Training:
     warmup_epochs: float = 1.0
     weight_decay: float = 0.2
     max_logit_scale: float = 50.0
-    view_weight: float = 0.5
+    view_weight: float = 1.0
     view_scale: float = 10.0
 
 
@@ -275,6 +275,16 @@ def write_config(folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def preprocess_of(folder: Path) -> Callable[[Any], Tensor]:
+    """The transform from picture to tensor that the config in `folder` describes."""
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    size = config["model_cfg"]["vision_cfg"]["image_size"]
+    transform: Callable[[Any], Tensor] = open_clip.image_transform(
+        size, is_train=False, **config["preprocess_cfg"]
+    )
+    return transform
+
+
 def write_weights(folder: Path, model: torch.nn.Module) -> None:
     """Write the weights, rounded to float16, as ``open_clip_model.safetensors``."""
     weights = {
@@ -377,8 +387,7 @@ def main() -> None:
     folder = options.evaluate or options.out
     if options.out:
         write_config(folder)
-    _, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", load_weights=False)
-    pairs = read_pairs(sorted(options.shards), preprocess)
+    pairs = read_pairs(sorted(options.shards), preprocess_of(folder))
     if options.out:
         training = Training(options.epochs, options.seed, options.threads)
         chosen = pairs.where([not is_held_out(name) for name in pairs.names])

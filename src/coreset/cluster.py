@@ -111,8 +111,12 @@ def clusters_stage(folder: Location, parts: Parts, centroids: Parts, params: Clu
             part = files.join(folder, f"{number:05d}")
             yield Task(part, write_clusters, (tuple(group), centroids.folder, memory))
 
-    source = files.fingerprint([parts.hash, centroids.hash])
-    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory))
+    return Stage(folder, params, tasks, clusters_source(parts, centroids), rows.receipt_of, Needs(memory))
+
+
+def clusters_source(parts: Parts, centroids: Parts) -> str:
+    """Identifies what `clusters/` is made from."""
+    return files.fingerprint([parts.hash, centroids.hash])
 
 
 def groups_of_parts(parts: Parts, limit: int = PART_ROWS) -> list[list[Location]]:

@@ -133,7 +133,8 @@ def embed_stage(folder: Location, shards: Sequence[Shard], params: EmbedParams, 
             part = files.join(folder, identities[name]["part"])
             yield Task(part, write_rows, (by_name[name], params, choice), identity)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(threads=choice.threads), identities)
+    needs = Needs(threads=choice.threads)
+    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, aside="../quarantine/embed-")
 
 
 def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) -> Summary:

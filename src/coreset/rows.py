@@ -218,6 +218,14 @@ def read_table(
         raise damaged(location, error) from error
 
 
+def count_rows(location: Location) -> int:
+    """Rows of a Parquet file, from its footer."""
+    try:
+        return int(pq.read_metadata(files.local_path(location)).num_rows)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(location, error) from error
+
+
 def group_starts(metadata: Any) -> list[int]:  # noqa: ANN401  pyarrow has no types
     """First row of each row group, and the number of rows."""
     starts = [0]

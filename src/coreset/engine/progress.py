@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.sharedctypes import Synchronized
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class Progress(Protocol):
     def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
         """The stage was complete already."""
 
+    def redo(self, stage: str, changes: Sequence[str]) -> None:
+        """The stage is computed anew because of changed parameters."""
+
 
 class Quiet:
     """Says nothing."""
@@ -37,6 +40,9 @@ class Quiet:
         """Nothing."""
 
     def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def redo(self, stage: str, changes: Sequence[str]) -> None:
         """Nothing."""
 
 

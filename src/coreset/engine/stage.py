@@ -93,6 +93,7 @@ class Stage:
         receipt: reads the receipt from a part's Parquet, as JSON text; None if there is none
         inputs: identities of foreign files by name; new ones may be added later, none may change
         facts: what `stage.json` says besides counts; called once everything is there
+        aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`
     """
 
     folder: Location
@@ -103,6 +104,7 @@ class Stage:
     needs: Needs = Needs()
     inputs: Mapping[str, JSON] = field(default_factory=dict)
     facts: Callable[[], dict[str, JSON]] = dict
+    aside: str | None = None
 
     @property
     def name(self) -> str:
@@ -130,6 +132,7 @@ class Parts:
         names: of the parts, without suffix, in order
         counts: sums of the summaries
         hash: identifies every byte of the stage
+        source: hash of the stage that it was made from
         facts: what `stage.json` says besides
         summaries: of each part, by name
     """
@@ -138,6 +141,7 @@ class Parts:
     names: tuple[str, ...]
     counts: Mapping[str, int]
     hash: str
+    source: str | None
     facts: Mapping[str, JSON]
     summaries: Mapping[str, Summary]
 
@@ -289,7 +293,7 @@ def open_parts(folder: Location) -> Parts | None:
         for suffix, seal in part["files"].items():
             check_size(file_of(folder, name, suffix), seal["size"])
     summaries = {name: part["summary"] for name, part in said["parts"].items()}
-    return Parts(folder, tuple(said["parts"]), said["counts"], said["hash"], said["facts"], summaries)
+    return Parts(folder, tuple(said["parts"]), said["counts"], said["hash"], said["source"], said["facts"], summaries)
 
 
 def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
@@ -302,6 +306,7 @@ def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
     if found is None:
         return []
     if overwrite and found != json.loads(json.dumps(stage.plan)):
+        remove_strangers(stage, {})
         files.remove(stage.folder)
         return []
     changes = changed_fields(found, json.loads(json.dumps(stage.plan)))
@@ -328,6 +333,8 @@ def lay_plan(stage: Stage) -> None:
     """Write `plan.json`, after taking away the word that an earlier plan was complete."""
     files.make_folder(stage.folder)
     files.sweep(stage.folder)
+    if stage.aside is not None:
+        files.sweep(os.path.dirname(file_of(stage.folder, "", stage.aside)))
     location = files.join(stage.folder, "plan.json")
     if files.read_json(location) != json.loads(json.dumps(stage.plan)):
         check_plan(stage)
@@ -381,8 +388,9 @@ def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
         }
         for part in parts
     }
-    remove_strangers(stage.folder, listed)
-    said = {"stage": stage.params.stage, "plan": stage.plan_hash, "counts": counts, "facts": facts, "parts": listed}
+    remove_strangers(stage, listed)
+    identity = {"stage": stage.params.stage, "plan": stage.plan_hash, "source": stage.source}
+    said = {**identity, "counts": counts, "facts": facts, "parts": listed}
     files.write_json(files.join(stage.folder, "stage.json"), {**said, "hash": files.fingerprint(said)})
     found = open_parts(stage.folder)
     if found is None:
@@ -390,12 +398,21 @@ def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
     return found
 
 
-def remove_strangers(folder: Location, listed: Mapping[str, JSON]) -> None:
-    """Remove files of the folder that no listed part names: leftovers of another plan."""
-    known = {name + suffix for name, part in listed.items() for suffix in part["files"]} | {"plan.json"}
-    for name in files.names_in(folder):
-        if name not in known:
-            files.remove(files.join(folder, name))
+def remove_strangers(stage: Stage, listed: Mapping[str, JSON]) -> None:
+    """Remove the stage's files that no listed part names: leftovers of another plan."""
+    known = {file_of(stage.folder, name, suffix) for name, part in listed.items() for suffix in part["files"]}
+    own = [files.join(stage.folder, name) for name in files.names_in(stage.folder) if name != "plan.json"]
+    for location in own + asides(stage):
+        if location not in known:
+            files.remove(location)
+
+
+def asides(stage: Stage) -> list[Location]:
+    """The stage's files in other folders."""
+    if stage.aside is None:
+        return []
+    folder, _, prefix = file_of(stage.folder, "", stage.aside).rpartition("/")
+    return [files.join(folder, name) for name in files.names_in(folder) if name.startswith(prefix)]
 
 
 def check_size(location: Location, size: int) -> None:
@@ -416,7 +433,7 @@ def part_name(task: Task) -> str:
 
 def file_of(folder: Location, name: str, suffix: str) -> Location:
     """Where a part's file lies; a suffix with a slash is a path of its own, relative to the stage's folder."""
-    return os.path.normpath(files.join(folder, suffix)) if "/" in suffix else files.join(folder, name + suffix)
+    return os.path.normpath(files.join(folder, suffix if "/" in suffix else name + suffix))
 
 
 def seal_of(side: Outgoing) -> Seal:
@@ -428,7 +445,7 @@ def seal_of(side: Outgoing) -> Seal:
 
 def params_json(params: Params) -> dict[str, JSON]:
     """The fields of a params dataclass as JSON values."""
-    return {name: getattr(params, name) for name in params.__dataclass_fields__}
+    return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}  # type: ignore[arg-type]
 
 
 def brief(value: JSON, width: int = 120) -> str:

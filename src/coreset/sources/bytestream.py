@@ -156,15 +156,15 @@ class GzipStream(ByteStream):
                 raise BrokenShardError("truncated_shard", "the gzip stream ends early")
 
     def _unpack(self) -> bytes:
+        if self._unpacked_count > self._allowance + self._ratio * self._packed_count:
+            limit = f"{self._ratio} times its size and {self._allowance} bytes"
+            raise BrokenShardError("expansion_limit", f"the gzip stream unpacks to more than {limit}")
         try:
             unpacked = self._inflate.decompress(self._packed, CHUNK)
         except zlib.error as error:
             raise BrokenShardError("damaged_shard", f"the gzip stream is damaged: {error}") from error
         self._packed = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
         self._unpacked_count += len(unpacked)
-        if self._unpacked_count > self._allowance + self._ratio * self._packed_count:
-            limit = f"{self._ratio} times its size and {self._allowance} bytes"
-            raise BrokenShardError("expansion_limit", f"the gzip stream unpacks to more than {limit}")
         return unpacked
 
     def _read_packed(self) -> bool:

@@ -32,7 +32,9 @@ _ROLES = {
     b"txt": CAPTION,
     b"json": METADATA,
 }
+_META = re.compile(rb"__[^/]*__(/|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MOST_ENDINGS = 100
 _SEVERAL = {IMAGE: "several_images", CAPTION: "several_captions", METADATA: "several_jsons"}
 _NOT_A_FILE = {IMAGE: "no_image", CAPTION: "no_caption", METADATA: "bad_json"}
 _TOO_LARGE = {IMAGE: "member_too_large", CAPTION: "caption_too_long", METADATA: "member_too_large"}
@@ -47,7 +49,7 @@ def split_name(name: bytes) -> tuple[bytes, bytes] | None:
     """
     base = name.rfind(b"/") + 1
     dot = name.find(b".", base)
-    if dot <= base or (name.startswith(b"__") and name.partition(b"/")[0].endswith(b"__")):
+    if dot <= base or (name.startswith(b"__") and _META.match(name)):
         return None
     return name[:dot], name[dot + 1 :]
 
@@ -63,12 +65,18 @@ def role_of(ending: bytes) -> str | None:
 
 
 class OpenSample:
-    """The members of one sample as they come by."""
+    """The members of one sample as they come by.
 
-    __slots__ = ("_endings", "_fault", "_image_offset", "_parts", "key")
+    Attributes:
+        key: Of all its members.
+        has_image: Whether a picture came by, good or bad.
+    """
+
+    __slots__ = ("_endings", "_fault", "_image_offset", "_parts", "has_image", "key")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
+        self.has_image = False
         self._endings: list[bytes] = []
         self._parts: dict[str, bytes] = {}
         self._fault: tuple[str, str] | None = None
@@ -79,25 +87,21 @@ class OpenSample:
         role = role_of(ending)
         if role is None:
             return False
-        ending = ending.lower()
-        fault = self._why_not(role, member, ending, limits)
-        self._endings.append(ending)
-        if fault is None and self._fault is None:
+        self.has_image = self.has_image or role == IMAGE
+        if self._fault is None:  # what comes behind a fault is neither read nor kept
+            ending = ending.lower()
+            self._fault = self._why_not(role, member, ending, limits)
+            self._endings.append(ending)
+        if self._fault is None:
             if role == IMAGE:
                 self._image_offset = member.offset
             self._parts[role] = members.content()
-        self._fault = self._fault or fault
         return True
 
     @property
     def is_sample(self) -> bool:
         """Whether any member was of ours."""
         return bool(self._endings)
-
-    @property
-    def has_image(self) -> bool:
-        """Whether a picture came by, good or bad."""
-        return any(role_of(ending) == IMAGE for ending in self._endings)
 
     def pair(self, row: int, limits: Limits, compressed: bool) -> Pair:
         """The pair that the members make; raises `BadSampleError` if they make none."""
@@ -117,16 +121,15 @@ class OpenSample:
         return Pair(key, row, image, offset, len(image), caption, url, width, height, hashes)
 
     def _why_not(self, role: str, member: Member, ending: bytes, limits: Limits) -> tuple[str, str] | None:
-        shown = _shown(member.name)
         if ending in self._endings:
-            return "duplicate_member", f"{shown} is there twice"
+            return "duplicate_member", f"{_shown(member.name)} is there twice"
         if member.what != FILE:
-            return _NOT_A_FILE[role], f"{shown} is a {member.what}"
+            return _NOT_A_FILE[role], f"{_shown(member.name)} is a {member.what}"
         if role in self._parts:
-            return _SEVERAL[role], f"{shown} is one {role} too many"
+            return _SEVERAL[role], f"{_shown(member.name)} is one {role} too many"
         limit = {IMAGE: limits.member, CAPTION: limits.caption, METADATA: limits.metadata}[role]
         if member.size > limit:
-            return _TOO_LARGE[role], f"{shown} has {member.size} bytes, more than {limit}"
+            return _TOO_LARGE[role], f"{_shown(member.name)} has {member.size} bytes, more than {limit}"
         return None
 
 
@@ -171,7 +174,9 @@ class Judge:
         """Count a member that is not of ours; folders are no loss."""
         if member.what != "folder":
             ending = member.name.rpartition(b"/")[2].rpartition(b".")[2].lower()
-            self.ignored[_shown(ending)] += 1
+            shown = _shown(ending)
+            known = shown in self.ignored or len(self.ignored) < _MOST_ENDINGS
+            self.ignored[shown if known else "others"] += 1
 
     def _count(self, sample: OpenSample) -> tuple[int, bool]:
         row = self.seen

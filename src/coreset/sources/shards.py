@@ -110,8 +110,8 @@ def _lines(path: str, listed_in: str | None) -> list[str]:
     try:
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file]
-    except FileNotFoundError:
-        return [path]  # told with all that is missing
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"the list {path} cannot be read ({error}): give a text file with one path a line"

@@ -1,0 +1,219 @@
+"""What a person sees: the result on stdout, progress on stderr. Text from the input never controls a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from coreset.engine.errors import InputError, TooManyBadError
+from coreset.engine.files import names_in, read_json
+from coreset.engine.progress import Progress, quiet
+
+if TYPE_CHECKING:
+    from coreset.recipe import Recipe
+
+FOLDERS = ("rows", "centroids", "clusters", "dedup", "coreset")
+PAPER = {"samples": 2_053_332_591, "unlike": 951_700_000, "text rank": 190_300_000, "centroid rank": 38_070_000}
+EXAMPLES = 5
+
+
+def plain(text: str) -> str:
+    """Text without control and formatting characters, which could move the cursor or hide text.
+
+    Example:
+        >>> plain("a\\x1b[31mb\\u202ec")
+        'a[31mbc'
+    """
+    return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"} or char == "\n")
+
+
+def out(text: str) -> None:
+    """Print a line to stdout."""
+    sys.stdout.write(plain(text) + "\n")
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  any JSON value
+    """Print a value as JSON to stdout."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def console() -> Console:
+    """stdout, as wide as the terminal; no colour where it is a file."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def display(silent: bool) -> Iterator[Progress]:
+    """A progress display for a run: bars on a terminal, log lines elsewhere."""
+    if silent:
+        yield quiet
+        return
+    from coreset.cli.progress import Bars, Lines
+
+    shown = Bars() if sys.stderr.isatty() else Lines()
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def funnel_result(run: str, after: str, as_json: bool, max_bad: float) -> None:
+    """Show the funnel, the quarantine and the next step."""
+    from coreset.account import funnel, quarantined
+
+    steps, refused = funnel(run), quarantined(run)
+    reasons = reason_counts(refused)
+    if as_json:
+        result = {
+            "run": run,
+            "funnel": [dataclasses.asdict(step) for step in steps],
+            "quarantined": reasons,
+            "coreset": coreset_files(run),
+        }
+        print_json(result)
+    else:
+        show_funnel(steps)
+        show_quarantine(run, refused)
+        for line in next_steps(run, after):
+            out(line)
+    samples = steps[0].rows if steps else 0
+    bad = sum(reasons.values())
+    if samples and 100 * bad > max_bad * samples:
+        raise TooManyBadError(
+            f"{bad:,} of {samples:,} samples are in quarantine, more than --max-bad {max_bad:g} %; see {run}/quarantine."
+        )
+
+
+def show_funnel(steps: Sequence[Any]) -> None:
+    """The funnel as a table, with the share of the input and of the step before."""
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for name, justify in (("", "left"), ("rows", "right"), ("of input", "right"), ("of step before", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("", style="dim")
+    for number, step in enumerate(steps):
+        before = steps[number - 1].rows if number else step.rows
+        table.add_row(step.name, f"{step.rows:,}", percent(step.rows, steps[0].rows), percent(step.rows, before), step.note)
+    console().print(table)
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in percent; a dash of nothing.
+
+    Example:
+        >>> percent(1, 3)
+        '33.3 %'
+    """
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def show_quarantine(run: str, refused: Sequence[Mapping[str, Any]]) -> None:
+    """What was quarantined, by reason, with the first few."""
+    if not refused:
+        return
+    out("")
+    for reason, count in sorted(reason_counts(refused).items()):
+        out(f"quarantined: {count:,} {reason}")
+        for entry in [entry for entry in refused if entry["reason"] == reason][:EXAMPLES]:
+            out(f"  {entry['source']} {entry['key'] or ''}: {entry['detail']}")
+    out(f"  all of them: {run}/quarantine/")
+
+
+def reason_counts(refused: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Quarantined rows by reason."""
+    counts: dict[str, int] = {}
+    for entry in refused:
+        counts[entry["reason"]] = counts.get(entry["reason"], 0) + entry["rows"]
+    return counts
+
+
+def coreset_files(run: str) -> list[str]:
+    """The Parquet files of the coreset, if it is complete."""
+    names = names_in(f"{run}/coreset")
+    return [f"{run}/coreset/{name}" for name in names if name.endswith(".parquet")] if "stage.json" in names else []
+
+
+def next_steps(run: str, after: str) -> list[str]:
+    """Where the result lies, and what to type next."""
+    flag = "" if run == "run" else f" --run {run}"
+    if after == "embed":
+        return ["", f"vectors and rows: {run}/rows/", f"next: coreset dedup{flag}"]
+    if after == "dedup":
+        return ["", f"every row with its component: {run}/dedup/", f"next: coreset sample{flag} -n N"]
+    lines = ["", "the coreset:", *(f"  {name}" for name in coreset_files(run))]
+    if after == "demo":
+        lines += [f"try next: coreset dedup{flag} --threshold 0.9 && coreset sample{flag} -n 20"]
+        lines += ["your own:  coreset init 'shards/*.tar' && coreset run"]
+    return lines
+
+
+def status_result(run: str, as_json: bool) -> None:
+    """Show the stages of a run as they stand on disk; works while another process writes."""
+    from coreset.account import stage_state
+
+    states = [stage_state(run, name) for name in FOLDERS]
+    if not any(state.parts or state.is_planned for state in states):
+        raise InputError(f"{run} holds no run; make one with `coreset run` or `coreset demo`, or name it with --run.")
+    noted = (read_json(f"{run}/run.json") or {"stages": {}})["stages"]
+    if as_json:
+        print_json({"run": run, "stages": [dataclasses.asdict(state) for state in states], "costs": noted})
+        return
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for name, justify in (("stage", "left"), ("state", "left"), ("parts", "right"), ("rows", "right"), ("time", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("", style="dim")
+    for state in states:
+        took = noted.get(state.name, {}).get("seconds")
+        rows = "" if state.rows is None else f"{state.rows:,}"
+        table.add_row(f"{state.name}/", state.state, str(state.parts), rows, "" if took is None else duration(took), state.note)
+    console().print(table)
+
+
+def plan_result(run: str, recipe: Recipe, names: Sequence[str], as_json: bool) -> None:
+    """Show what a command would do."""
+    from coreset.account import stage_state
+    from coreset.engine.stage import params_json
+
+    states = {name: stage_state(run, name) for name in names}
+    stage_of = {"rows": "embed", "centroids": "cluster", "clusters": "cluster", "dedup": "dedup", "coreset": "sample"}
+    plan = {name: params_json(getattr(recipe, stage_of[name])) for name in names}
+    shards: list[str] = []
+    if "rows" in names:
+        from coreset.pipeline import listed_shards
+
+        shards = [shard.name for shard in listed_shards(recipe, recipe.embed.prefix_keys)]
+    if as_json:
+        print_json({"run": run, "shards": shards, "params": plan, "state": {n: s.state for n, s in states.items()}})
+        return
+    if shards:
+        out(f"input: {len(shards):,} shard(s), {shards[0]} … {shards[-1]}")
+    for name in names:
+        out(f"{run}/{name}/: {states[name].state}, {states[name].parts} part(s) there")
+        out("  " + ", ".join(f"{key} = {value}" for key, value in plan[name].items() if value not in {"", None}))
+    out("nothing was done (--dry-run)")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(5.25), duration(75), duration(7300)
+        ('5.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def now() -> float:
+    """Seconds of a clock that only goes forward."""
+    return time.monotonic()

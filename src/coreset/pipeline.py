@@ -1,0 +1,194 @@
+"""The order of the stages, and nothing else: what one returns is the argument of the next."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coreset import cluster, dedup, embed, sample
+from coreset.account import check_sums, journal
+from coreset.engine.errors import InputError, MismatchError, ResourceError, UsageError
+from coreset.engine.files import Location, join
+from coreset.engine.local import in_process
+from coreset.engine.progress import Progress, quiet
+from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
+from coreset.keys import check_keys
+from coreset.recipe import Recipe
+from coreset.sources.tars import Shard, check_shard, find_shards, input_root
+
+FLOOR = 768 << 20
+"""Least memory of one worker: what the libraries take, and blocks worth having."""
+LIBRARIES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a selection lives and how it is computed; none of it changes a byte of the result.
+
+    Attributes:
+        folder: the run directory
+        workers: processes; 1 for this one
+        execute: the engine
+        memory: bytes that all processes together may use
+        progress: told what is done
+        overwrite: make anew what was made with other parameters
+    """
+
+    folder: Location = "run"
+    workers: int = 1
+    execute: Execute = in_process
+    memory: int = 8 << 30
+    progress: Progress = quiet
+    overwrite: bool = False
+
+    def at(self, name: str) -> Location:
+        """The folder of a stage."""
+        return join(self.folder, name)
+
+    @property
+    def task_memory(self) -> int:
+        """Working memory of one task.
+
+        Raises:
+            ResourceError: The budget is below what the workers need to start.
+        """
+        if self.memory // self.workers < FLOOR:
+            raise ResourceError(
+                f"--memory {self.memory / 2**30:.2f} GiB is below the {self.workers * FLOOR / 2**30:.2f} GiB that "
+                f"{self.workers} worker(s) need; raise it, or use fewer --workers."
+            )
+        return self.memory // self.workers - LIBRARIES
+
+
+def embedded(run: Run, recipe: Recipe) -> Parts:
+    """Stage 1: `rows/`, complete and with unique keys."""
+    _ = run.task_memory
+    shards = listed_shards(recipe, prefixed=recipe.embed.prefix_keys)
+    params, choice = embed.resolved(recipe.embed, run.at("rows"))
+    stage = embed.embed_stage(run.at("rows"), shards, params, choice)
+    rows = completed(run, stage, input_root(shards))
+    check_keys(rows, run.execute)
+    return rows
+
+
+def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
+    """The recipe's shards, each looked at before any work.
+
+    Raises:
+        InputError: One is missing, empty or no tar, or two begin with the same key.
+        UsageError: The recipe names no input.
+    """
+    if not recipe.input:
+        raise UsageError("No shards were named; give tars, or write a coreset.toml with `coreset init 'shards/*.tar'`.")
+    shards = find_shards(recipe.input, recipe.base)
+    first: dict[str, Shard] = {}
+    for shard in shards:
+        key = check_shard(shard)
+        if key is None or prefixed:
+            continue
+        if key in first:
+            raise InputError(
+                f"Key {key} is in {first[key].name} and again in {shard.name}; run again with --prefix-keys to put the "
+                f"source in front of every key."
+            )
+        first[key] = shard
+    return shards
+
+
+def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tuple[Parts, Parts]:
+    """Stage 2: `centroids/` and `clusters/`.
+
+    Args:
+        run: where and how
+        recipe: parameters of the stage
+        rows: stage 1
+        strict: whether the recipe's parameters must be those of a stage that is complete; if not, it is taken
+            as it stands
+    """
+    if not strict and (standing := standing_clusters(run, rows)) is not None:
+        return standing
+    memory = run.task_memory
+    check_keys(rows, run.execute)
+    given = recipe.cluster.centroids
+    params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
+    training = cluster.centroids_stage(run.at("centroids"), rows, params, given, run.execute, run.memory)
+    centroids = completed(run, training)
+    params = dataclasses.replace(params, clusters=centroids.counts["clusters"])
+    assignment = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory)
+    return centroids, completed(run, assignment)
+
+
+def standing_clusters(run: Run, rows: Parts) -> tuple[Parts, Parts] | None:
+    """`centroids/` and `clusters/` if both are complete and were made from these rows.
+
+    Raises:
+        MismatchError: They were made from other rows.
+    """
+    centroids, clusters = open_parts(run.at("centroids")), open_parts(run.at("clusters"))
+    if centroids is None or clusters is None or run.overwrite:
+        return None
+    if clusters.source != cluster.clusters_source(rows, centroids):
+        raise MismatchError(
+            f"{clusters.folder} was made from other rows than {rows.folder} holds now; --overwrite clusters them anew."
+        )
+    return centroids, clusters
+
+
+def deduplicated(run: Run, recipe: Recipe, centroids: Parts, clusters: Parts) -> Parts:
+    """Stage 3: `dedup/`."""
+    return completed(
+        run, dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory)
+    )
+
+
+def sampled(run: Run, recipe: Recipe, survivors: Parts) -> Parts:
+    """Stage 4: `coreset/`."""
+    return completed(
+        run, sample.sample_stage(run.at("coreset"), survivors, recipe.sample, run.execute, run.task_memory)
+    )
+
+
+def selected(run: Run, recipe: Recipe) -> Parts:
+    """All stages."""
+    rows = embedded(run, recipe)
+    centroids, clusters = clustered(run, recipe, rows)
+    return sampled(run, recipe, deduplicated(run, recipe, centroids, clusters))
+
+
+def standing(run: Run, name: str) -> Parts:
+    """A complete stage as it stands.
+
+    Raises:
+        InputError: It is not complete; says which command makes it.
+    """
+    found = open_parts(run.at(name))
+    if found is None:
+        maker = {"rows": "embed", "centroids": "dedup", "clusters": "dedup", "dedup": "dedup"}[name]
+        raise InputError(f"{run.at(name)} is not there or not complete; run `coreset {maker}` first.")
+    return found
+
+
+def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
+    """A stage brought to completion, its sums checked, its costs noted."""
+    changes = check_plan(stage, run.overwrite)
+    if changes:
+        run.progress.redo(stage.name, changes)
+    if (found := finished(stage)) is not None:
+        run.progress.reuse(stage.name, found.counts)
+        return found
+    with journal(run.folder, stage.name, run.workers, root):
+        parts = complete(stage, run.execute, run.progress)
+    check_sums(run.folder, stage.name, parts)
+    return parts
+
+
+def stage_folders() -> Sequence[str]:
+    """The folders of a run, in the order of the stages."""
+    return ("rows", "centroids", "clusters", "dedup", "coreset")
+
+
+def default_memory() -> int:
+    """Four fifths of the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 4 // 5

@@ -1,0 +1,73 @@
+"""What became of each row of a run, and the picture behind it."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pyarrow as pa
+
+from coreset import rows
+from coreset.engine.errors import InputError
+from coreset.engine.files import Location, join, local_path, read_json
+from coreset.engine.stage import open_parts
+from coreset.numeric.ranks import OrderKey
+from coreset.sample import FATES, Cut, Cuts, SampleParams, fates
+
+
+def rows_with_fate(run: Location) -> pa.Table:
+    """Every row of `dedup/` with its fate, one of `coreset.sample.FATES`, in a column `fate`.
+
+    Follows from the rows and the cuts that `coreset/stage.json` keeps; nothing else is stored.
+
+    Raises:
+        InputError: The run has no complete `dedup/` and `coreset/`.
+    """
+    dedup, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
+    if dedup is None or coreset is None or coreset.source != dedup.hash:
+        raise InputError(f"{run} is not selected to its end; run `coreset sample` first.")
+    plan = read_json(join(run, "coreset", "plan.json"))["params"]
+    windows = {name: tuple(plan[name]) for name in ("text_rank", "centroid_rank")}
+    params = SampleParams(**{**plan, **windows})
+    cuts = read_cuts(coreset.facts["cuts"])
+    tables = []
+    for location in dedup.locations():
+        table = rows.read_table(location)
+        names = np.array(FATES, dtype=object)[fates(table, params, cuts)]
+        tables.append(table.append_column("fate", pa.array(names, pa.string())))
+    return pa.concat_tables(tables)
+
+
+def read_cuts(said: dict[str, dict[str, dict[str, object] | None] | None]) -> Cuts:
+    """The cuts as `stage.json` says them."""
+
+    def key(value: object) -> OrderKey | None:
+        if not isinstance(value, dict):
+            return None
+        return OrderKey(int(value["order"]), int(value["key_hash"]), str(value["key"]).encode())
+
+    def cut(value: dict[str, dict[str, object] | None] | None) -> Cut | None:
+        return None if value is None else (key(value["first"]), key(value["end"]))
+
+    return Cuts(cut(said["text"]), cut(said["centroid"]), key(said["sample_end"]), is_sampled=True)
+
+
+def picture_bytes(run: Location, source: str, image_offset: int | None, image_bytes: int | None) -> bytes:
+    """The bytes of a row's picture, straight from its tar.
+
+    Raises:
+        InputError: The tar is compressed, is gone, or is shorter than it was.
+    """
+    if image_offset is None or image_bytes is None:
+        raise InputError(f"{source} is compressed or holds no pictures: they cannot be read by their place.")
+    root = (read_json(join(run, "run.json")) or {}).get("root", ".")
+    location = os.path.join(root, source)
+    try:
+        with local_path(location).open("rb") as file:
+            file.seek(image_offset)
+            content = file.read(image_bytes)
+    except OSError as error:
+        raise InputError(f"{location} cannot be read: {error.strerror}.") from error
+    if len(content) != image_bytes:
+        raise InputError(f"{location} is shorter than when it was embedded.")
+    return content
