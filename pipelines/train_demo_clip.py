@@ -258,7 +258,7 @@ def train(
             to_view = contrastive_loss(first, second, training.view_scale, same_picture[rows])
             loss = to_text + training.view_weight * to_view
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()

@@ -107,7 +107,7 @@ def clusters_stage(folder: Location, parts: Parts, centroids: Parts, params: Clu
     """Plan `clusters/`: one part for about 1,000,000 rows of consecutive sources."""
 
     def tasks() -> Iterator[Task]:
-        for number, group in enumerate(groups_of_parts(parts)):
+        for number, group in enumerate(groups_of_parts(parts, PART_ROWS)):
             part = files.join(folder, f"{number:05d}")
             yield Task(part, write_clusters, (tuple(group), centroids.folder, memory))
 
@@ -119,7 +119,7 @@ def clusters_source(parts: Parts, centroids: Parts) -> str:
     return files.fingerprint([parts.hash, centroids.hash])
 
 
-def groups_of_parts(parts: Parts, limit: int = PART_ROWS) -> list[list[Location]]:
+def groups_of_parts(parts: Parts, limit: int) -> list[list[Location]]:
     """Consecutive parts, cut where a group has reached `limit` rows; depends on counts only."""
     groups: list[list[Location]] = [[]]
     held = 0

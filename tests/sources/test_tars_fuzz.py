@@ -117,14 +117,14 @@ def test_garbage_never_raises(content: bytes, at: int, tmp_path_factory: pytest.
 
 
 def calmly_read(folder: Path, content: bytes) -> None:
-    """Read it twice with one result, without an error beyond the first look's, and without much memory or time."""
+    """Read it twice with one result, in little time, without an error beyond the first look's."""
     shard = written(folder, content)
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(InputError):
         check_shard(shard)
     found = list(read_pairs(shard, LIMITS))
     assert found == list(read_pairs(shard, LIMITS))
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 10
     assert all(one.image for one in found if isinstance(one, Pair))
 
 

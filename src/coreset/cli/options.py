@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,8 +91,9 @@ class CommonOptions:
         from coreset.pipeline import Run, default_memory
 
         memory = bytes_of(self.memory) if self.memory else default_memory()
-        execute = in_process if self.workers == 1 else on_processes(self.workers)
-        with sole_writer(self.run), display(self.quiet or self.as_json) as progress:
+        processes = on_processes(self.workers)
+        execute = in_process if self.workers == 1 else processes
+        with sole_writer(self.run), display(self.quiet or self.as_json) as progress, closing(processes):
             yield Run(self.run.rstrip("/"), self.workers, execute, memory, progress, self.overwrite)
 
     def show_funnel(self, after: str) -> None:

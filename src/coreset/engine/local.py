@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from coreset.engine.errors import TaskFailedError
 from coreset.engine.progress import ticker
-from coreset.engine.stage import Execute, Needs
+from coreset.engine.stage import Needs
 
 T = TypeVar("T")
 ATTEMPTS = 3
@@ -37,32 +37,45 @@ def in_process(calls: Iterable[Callable[[], T]], needs: Needs) -> Iterator[T]:  
         yield call()
 
 
-def on_processes(workers: int) -> Execute:
-    """An engine of `workers` spawned processes; at most two calls a worker are under way or waiting.
+class on_processes:  # noqa: N801  an engine is called like the function `in_process`
+    """An engine of `workers` spawned processes, kept until `close`; at most two calls a worker are under way.
 
     Raises:
         TaskFailedError: A call's worker died `ATTEMPTS` times. The run can be resumed.
     """
 
-    def execute(calls: Iterable[Callable[[], T]], needs: Needs) -> Iterator[T]:
-        limit = min(workers, needs.concurrency or workers)
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __call__(self, calls: Iterable[Callable[[], T]], needs: Needs) -> Iterator[T]:
+        """Yield each call's result as it comes."""
+        window = min(needs.concurrency or 2 * self._workers, 2 * self._workers)
         left: Iterator[tuple[Callable[[], T], int]] = ((call, 1) for call in calls)
         while True:
-            pool = _pool(limit)
-            workers_of = pool._processes  # gone from the pool once it shuts down; Python 3.14 has kill_workers
+            self._pool = self._pool or _pool(self._workers)
             try:
-                again = yield from _drain(pool, left, 2 * limit)
+                again = yield from _drain(self._pool, left, window)
             except BaseException:
-                for process in workers_of.values():
-                    process.kill()
+                self._kill()
                 raise
-            finally:
-                pool.shutdown(cancel_futures=True)
             if not again:
                 return
+            self._kill()
             left = _chain(again, left)
 
-    return execute
+    def close(self) -> None:
+        """Let the workers go; the next call starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _kill(self) -> None:
+        """End the workers at once: their unfinished parts are garbage by construction."""
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):  # Python 3.14 has kill_workers
+                process.kill()
+            self.close()
 
 
 def _drain(
