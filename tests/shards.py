@@ -107,7 +107,7 @@ threads = 1
 clusters = {clusters}
 threads = 1
 [dedup]
-threshold = 0.95
+threshold = 0.99
 [sample]
 n = {n}
 text_rank = [10, 90]
