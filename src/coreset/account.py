@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -91,7 +91,7 @@ def funnel(run: Location) -> list[Step]:
     return steps
 
 
-def _input_note(counts: dict[str, int]) -> str:
+def _input_note(counts: Mapping[str, int]) -> str:
     incomplete = counts.get("incomplete", 0)
     return f"{incomplete} source(s) cut short, rows unknown" if incomplete else "in the input"
 

@@ -96,8 +96,8 @@ def centroids_stage(
         if given is not None:
             yield Task(part, write_given_centroids, (given, dimension_of(parts)))
         else:
-            last = sample_end(parts, params, execute)
             check_training(parts, params, memory)
+            last = sample_end(parts, params, execute)
             yield Task(part, write_trained_centroids, (parts.locations(), params, last))
 
     return Stage(folder, params, tasks, parts.hash, rows.receipt_of, Needs(memory, threads=params.threads))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ PART_ROWS = 1 << 18
 """Consecutive clusters are deduplicated in tasks of about so many rows; the last cluster may exceed it."""
 BATCH_ROWS = 1 << 18
 """So many rows of the table are held at a time, however large the cluster."""
+Keep = Literal["median", "nearest", "farthest", "random"]
 KEEP = ("median", "nearest", "farthest", "random")
 
 
@@ -34,7 +35,7 @@ class DedupParams:
     redo: ClassVar[frozenset[str]] = frozenset({"rule", "source", "threshold", "keep", "seed"})
 
     threshold: float = field(default=0.86, metadata={"help": "two rows whose cosine is above this are joined"})
-    keep: str = field(
+    keep: Keep = field(
         default="median",
         metadata={"help": "the row of a component that stays, by distance to the centroid: " + ", ".join(KEEP)},
     )
@@ -83,7 +84,8 @@ class Components:
     @property
     def kept(self) -> Bool[np.ndarray, "n"]:
         """Whether a row is the one that stays."""
-        return self.representative == np.arange(len(self.representative))
+        kept: Bool[np.ndarray, "n"] = self.representative == np.arange(len(self.representative))
+        return kept
 
 
 def dedup_stage(folder: Location, clusters: Parts, centroids: Parts, params: DedupParams, memory: int) -> Stage:

@@ -125,13 +125,13 @@ def embed_stage(folder: Location, shards: Sequence[Shard], params: EmbedParams, 
     by_name = {shard.name: shard for shard in shards}
     order = [name for name in plan["inputs"] if name in by_name]
     order += [name for name in by_name if name not in plan["inputs"]]
-    identities = {name: {"size": by_name[name].size, "part": f"{i:05d}"} for i, name in enumerate(order)}
+    numbers = {name: f"{number:05d}" for number, name in enumerate(order)}
+    identities = {name: {"size": by_name[name].size, "part": numbers[name]} for name in order}
 
     def tasks() -> Iterator[Task]:
         for name in order:
             identity = {"name": name, "size": by_name[name].size}
-            part = files.join(folder, identities[name]["part"])
-            yield Task(part, write_rows, (by_name[name], params, choice), identity)
+            yield Task(files.join(folder, numbers[name]), write_rows, (by_name[name], params, choice), identity)
 
     needs = Needs(threads=choice.threads)
     return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, aside="../quarantine/embed-")
@@ -187,7 +187,8 @@ def finite_rows(images: Float32[np.ndarray, "b d"], cosines: Float32[np.ndarray,
         array([ True, False, False])
     """
     norms = np.linalg.norm(images, axis=1)
-    return (np.abs(norms - 1) < 1e-3) & np.isfinite(cosines)
+    good: Bool[np.ndarray, "b"] = (np.abs(norms - 1) < 1e-3) & np.isfinite(cosines)
+    return good
 
 
 def prepared_pairs(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +58,7 @@ def key_checks(parts: Parts) -> Iterator[partial[list[Collision]]]:
     """One read-only call for each range of key_hash."""
     ranges = max(1, -(-parts.counts.get("rows", 0) // RANGE_ROWS))
     bounds = [(1 << 64) * i // ranges for i in range(ranges + 1)]
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         yield partial(first_collision, parts.locations(), low, high - 1)
 
 
@@ -106,16 +108,14 @@ def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
         sources, written = batch["source"].to_pylist(), batch["key"].to_pylist()
         plain = [key.removeprefix(f"{source}/") for source, key in zip(sources, written, strict=True)]
         keys = [prefixed_key(*pair) for pair in zip(sources, plain, strict=True)] if prefix else plain
-        batch = batch.set_column(batch.schema.get_field_index("key"), "key", [keys])
-        hashes = rows.key_hashes(keys)
-        table.write(batch.set_column(batch.schema.get_field_index("key_hash"), "key_hash", [hashes]))
+        places = {name: batch.schema.get_field_index(name) for name in ("key", "key_hash")}
+        renamed = batch.set_column(places["key"], "key", [keys])
+        table.write(renamed.set_column(places["key_hash"], "key_hash", [rows.key_hashes(keys)]))
     return table.close(part_summary(before), embedding=identity)
 
 
 def part_summary(location: Location) -> Summary:
     """The summary in a part's receipt."""
-    import json
-
     text = rows.receipt_of(location)
     summary: Summary = json.loads(text)["summary"] if text else {}
     return summary

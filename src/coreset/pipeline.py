@@ -67,6 +67,7 @@ def embedded(run: Run, recipe: Recipe) -> Parts:
     _ = run.task_memory
     shards = listed_shards(recipe, prefixed=recipe.embed.prefix_keys)
     params, choice = embed.resolved(recipe.embed, run.at("rows"))
+    run.progress.note(f"model {params.model}: {params.device}, {params.precision}, {params.threads} thread(s)")
     stage = embed.embed_stage(run.at("rows"), shards, params, choice)
     rows = completed(run, stage, input_root(shards))
     check_keys(rows, run.execute)

@@ -13,7 +13,7 @@ import os
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,10 +43,10 @@ class Recipe:
     """
 
     input: tuple[str, ...] = ()
-    embed: EmbedParams = EmbedParams()
-    cluster: ClusterParams = ClusterParams()
-    dedup: DedupParams = DedupParams()
-    sample: SampleParams = SampleParams()
+    embed: EmbedParams = field(default_factory=EmbedParams)
+    cluster: ClusterParams = field(default_factory=ClusterParams)
+    dedup: DedupParams = field(default_factory=DedupParams)
+    sample: SampleParams = field(default_factory=SampleParams)
     base: str = "."
 
 
@@ -77,15 +77,15 @@ def read_recipe(location: str) -> Recipe:
 
 
 def parsed_recipe(text: str, base: str = ".") -> Recipe:
-    """The recipe that some TOML says.
+    r"""The recipe that some TOML says.
 
     Raises:
         UsageError: It is not TOML, or a key or a value is not one of a recipe's.
 
     Example:
-        >>> parsed_recipe("[dedup]\\nthreshold = 0.9").dedup.threshold
+        >>> parsed_recipe("[dedup]\nthreshold = 0.9").dedup.threshold
         0.9
-        >>> parsed_recipe("[dedup]\\ntreshold = 0.9")
+        >>> parsed_recipe("[dedup]\ntreshold = 0.9")
         Traceback (most recent call last):
         ...
         coreset.engine.errors.UsageError: dedup.treshold is not known; did you mean threshold?
@@ -93,7 +93,7 @@ def parsed_recipe(text: str, base: str = ".") -> Recipe:
     try:
         said = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"not valid TOML: {error or 'nested too deep'}.") from error
+        raise UsageError(f"not valid TOML: {error}.") from error
     check_names("", said, ("input", *STAGES))
     patterns = said.get("input", [])
     if isinstance(patterns, str):
@@ -114,12 +114,12 @@ def parsed_recipe(text: str, base: str = ".") -> Recipe:
 def changed(params: P, **flags: object) -> P:
     """Parameters with those flags that were given: None stands for not given."""
     given = {name: value for name, value in flags.items() if value is not None}
-    return typing.cast(P, dataclasses.replace(params, **given))  # type: ignore[type-var]
+    return dataclasses.replace(params, **given)
 
 
 def settable(params: type[Params]) -> list[dataclasses.Field[object]]:
     """The fields that a person sets; the others are found out when a stage is planned."""
-    return [field for field in dataclasses.fields(params) if not field.metadata.get("found")]  # type: ignore[arg-type]
+    return [field for field in dataclasses.fields(params) if not field.metadata.get("found")]
 
 
 def recipe_text(patterns: Sequence[str]) -> str:
@@ -167,6 +167,8 @@ def typed(name: str, section: Mapping[str, Any], params: type[Params], field: da
         if not pair or any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in value):
             raise UsageError(f"{name} = {value!r} must be two numbers, such as [40, 60].")
         return tuple(value)
+    if typing.get_origin(kind) is typing.Literal:
+        kind = str
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

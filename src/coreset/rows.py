@@ -283,7 +283,8 @@ def open_array(location: Location) -> np.ndarray[Any, Any]:
         InputError: It is not a `.npy` file of numbers, or shorter than its header says.
     """
     try:
-        return np.load(files.local_path(location), mmap_mode="r", allow_pickle=False)
+        array: np.ndarray[Any, Any] = np.load(files.local_path(location), mmap_mode="r", allow_pickle=False)
+        return array
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{location} is not a .npy file of numbers that can be read: {error}.") from error
 

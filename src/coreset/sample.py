@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -218,8 +218,8 @@ def part_answers(
 ) -> tuple[Answer, ...]:
     """What the undecided rows of one part answer, ordered by what is to be decided next."""
     total: tuple[Answer, ...] | None = None
-    for table in order_tables(location, params):
-        table = table.filter(fates(table, params, cuts) == UNDECIDED)
+    for piece in order_tables(location, params):
+        table = piece.filter(fates(piece, params, cuts) == UNDECIDED)
         order = next_order(table, params, cuts)
         rank_rows = (order, table["key_hash"].to_numpy(), rows.key_lookup(table["key"]))
         answers = tuple(answered(question, *rank_rows) for question in questions)

@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 
 if TYPE_CHECKING:
-    import click
-
     from coreset.pipeline import Run
     from coreset.recipe import Recipe
 
@@ -35,7 +33,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "
 class HelpWithDefaults(typer.core.TyperCommand):
     """Fills in, when help is asked for, meaning and default of every option named after a parameter."""
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  typer carries its own click
         """Write the help page."""
         from coreset.recipe import STAGES, toml_value
 

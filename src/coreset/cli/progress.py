@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from coreset.cli.show import duration
+from coreset.cli.show import duration, plain
 from coreset.engine.progress import ticker
 
 LOG_SECONDS = 30.0
 REFRESH_SECONDS = 0.5
+SAID = ("samples", "rows", "quarantined", "clusters", "kept", "duplicates")
+"""Counts that are said when a stage is complete, in this order."""
 
 
 class Meter:
@@ -47,7 +49,7 @@ class Meter:
 
     def closing(self, counts: Mapping[str, int]) -> str:
         """What a stage came to."""
-        said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name not in {"incomplete", "dimension"})
+        said = ", ".join(f"{counts[name]:,} {name}" for name in SAID if name in counts)
         return f"{self.stage}: {said} in {duration(self.seconds)}"
 
 
@@ -81,6 +83,10 @@ class Lines:
     def redo(self, stage: str, changes: Sequence[str]) -> None:
         """Say why a stage is computed anew."""
         self._console.print(redo_line(stage, changes))
+
+    def note(self, text: str) -> None:
+        """Say what was decided."""
+        self._console.print(plain(text))
 
     def close(self) -> None:
         """Stop logging."""
@@ -138,6 +144,10 @@ class Bars:
         """Say why a stage is computed anew."""
         self._console.print(redo_line(stage, changes))
 
+    def note(self, text: str) -> None:
+        """Say what was decided."""
+        self._console.print(plain(text))
+
     def close(self) -> None:
         """Take the bars off the terminal."""
         self._stop.set()
@@ -150,9 +160,8 @@ class Bars:
 
 def reuse_line(stage: str, counts: Mapping[str, int]) -> str:
     """What is said of a stage that was complete."""
-    return f"{stage}: complete already, {counts.get('rows', counts.get('clusters', 0)):,} rows" if "rows" in counts else (
-        f"{stage}: complete already"
-    )
+    rows = f", {counts['rows']:,} rows" if "rows" in counts else ""
+    return f"{stage}: complete already{rows}"
 
 
 def redo_line(stage: str, changes: Sequence[str]) -> str:

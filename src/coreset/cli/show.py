@@ -27,10 +27,10 @@ EXAMPLES = 5
 
 
 def plain(text: str) -> str:
-    """Text without control and formatting characters, which could move the cursor or hide text.
+    r"""Text without control and formatting characters, which could move the cursor or hide text.
 
     Example:
-        >>> plain("a\\x1b[31mb\\u202ec")
+        >>> plain("a\x1b[31mb\u202ec")
         'a[31mbc'
     """
     return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"} or char == "\n")

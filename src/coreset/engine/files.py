@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import uuid
@@ -33,6 +34,8 @@ JSON = Any
 
 TEMPORARY = ".tmp."
 """Stands in the name of every file that is not committed yet."""
+
+_TEMPORARY_NAME = re.compile(r".+\.tmp\.\d+\.[0-9a-f]{8}", re.DOTALL)
 
 FAULT = "CORESET_FAULT"
 """`point:count:kill` ends the process at the count-th passage of a point; for tests of interruption."""
@@ -121,7 +124,7 @@ def remove(location: Location) -> None:
 
 def sweep(folder: Location) -> list[str]:
     """Remove what earlier writers left under temporary names; returns those names."""
-    left = [name for name in names_in(folder) if TEMPORARY in name]
+    left = [name for name in names_in(folder) if _TEMPORARY_NAME.fullmatch(name)]
     for name in left:
         remove(join(folder, name))
     return left

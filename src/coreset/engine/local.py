@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
@@ -80,7 +80,7 @@ class on_processes:  # noqa: N801  an engine is called like the function `in_pro
 
 def _drain(
     pool: ProcessPoolExecutor, left: Iterator[tuple[Callable[[], T], int]], window: int
-) -> Iterator[T]:
+) -> Generator[T, None, list[tuple[Callable[[], T], int]]]:
     """Yield results until nothing is left or a worker dies; returns the calls to be made again."""
     under_way: dict[Future[T], tuple[Callable[[], T], int]] = {}
     again: list[tuple[Callable[[], T], int]] = []

@@ -21,6 +21,8 @@ NAME = ".lock"
 def sole_writer(folder: Location) -> Iterator[None]:
     """Hold a folder for writing until the block ends; the kernel lets go when the process dies, however it dies.
 
+    What a killed writer left under temporary names in the folder itself is swept.
+
     Raises:
         InUseError: Another process holds it; says which, where and since when.
 
@@ -42,6 +44,7 @@ def sole_writer(folder: Location) -> Iterator[None]:
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(number, 0)
         os.pwrite(number, json.dumps(owner).encode(), 0)
+        files.sweep(folder)
         yield
     finally:
         os.close(number)

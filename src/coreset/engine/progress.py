@@ -26,6 +26,9 @@ class Progress(Protocol):
     def redo(self, stage: str, changes: Sequence[str]) -> None:
         """The stage is computed anew because of changed parameters."""
 
+    def note(self, text: str) -> None:
+        """Something worth knowing was decided."""
+
 
 class Quiet:
     """Says nothing."""
@@ -43,6 +46,9 @@ class Quiet:
         """Nothing."""
 
     def redo(self, stage: str, changes: Sequence[str]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
 

@@ -244,8 +244,9 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     if found is not None:
         progress.reuse(stage.name, found.counts)
         return found
+    check_plan(stage)
+    tasks = list(stage.tasks())  # before anything is touched: what cannot be planned leaves the folder as it was
     lay_plan(stage)
-    tasks = list(stage.tasks())
     done, missing = present_parts(stage, tasks)
     progress.start(stage.name, len(tasks), len(done))
     calls = (partial(write_part, task, stage.plan_hash) for task in missing)
@@ -330,14 +331,20 @@ def changed_fields(old: dict[str, JSON], new: dict[str, JSON]) -> list[tuple[str
 
 
 def lay_plan(stage: Stage) -> None:
-    """Write `plan.json`, after taking away the word that an earlier plan was complete."""
+    """Write `plan.json`, after taking away the word that an earlier plan was complete.
+
+    Raises:
+        InputError: The folder holds files without a plan: they are somebody else's.
+    """
     files.make_folder(stage.folder)
     files.sweep(stage.folder)
     if stage.aside is not None:
         files.sweep(os.path.dirname(file_of(stage.folder, "", stage.aside)))
     location = files.join(stage.folder, "plan.json")
-    if files.read_json(location) != json.loads(json.dumps(stage.plan)):
-        check_plan(stage)
+    found = files.read_json(location)
+    if found is None and (names := files.names_in(stage.folder)):
+        raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is no stage's folder; use another --run.")
+    if found != json.loads(json.dumps(stage.plan)):
         files.remove(files.join(stage.folder, "stage.json"))
         files.write_json(location, stage.plan)
 
@@ -445,7 +452,7 @@ def seal_of(side: Outgoing) -> Seal:
 
 def params_json(params: Params) -> dict[str, JSON]:
     """The fields of a params dataclass as JSON values."""
-    return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}  # type: ignore[arg-type]
+    return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
 
 
 def brief(value: JSON, width: int = 120) -> str:

@@ -269,7 +269,7 @@ def _below(
     order: UInt64[np.ndarray, "n"], key_hash: UInt64[np.ndarray, "n"], keys: KeyBytes, bound: OrderKey
 ) -> Bool[np.ndarray, "n"]:
     o, h = np.uint64(bound.order), np.uint64(bound.key_hash)
-    below = (order < o) | ((order == o) & (key_hash < h))
+    below: Bool[np.ndarray, "n"] = (order < o) | ((order == o) & (key_hash < h))
     tied = np.flatnonzero((order == o) & (key_hash == h))
     below[tied] = [key < bound.key for key in keys(tied)]
     return below

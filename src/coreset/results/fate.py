@@ -26,7 +26,7 @@ def rows_with_fate(run: Location) -> pa.Table:
     dedup, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
     if dedup is None or coreset is None or coreset.source != dedup.hash:
         raise InputError(f"{run} is not selected to its end; run `coreset sample` first.")
-    plan = read_json(join(run, "coreset", "plan.json"))["params"]
+    plan = (read_json(join(run, "coreset", "plan.json")) or {})["params"]
     windows = {name: tuple(plan[name]) for name in ("text_rank", "centroid_rank")}
     params = SampleParams(**{**plan, **windows})
     cuts = read_cuts(coreset.facts["cuts"])

@@ -61,7 +61,7 @@ def decoded(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise BadPictureError("too_many_pixels", str(error)) from error
         except BadPictureError:
             raise
-        except Exception as error:  # noqa: BLE001  decoders raise anything from SyntaxError to struct.error
+        except Exception as error:  # decoders raise anything from SyntaxError to struct.error
             raise BadPictureError("undecodable_picture", f"{type(error).__name__}: {error}"[:200]) from error
 
 
