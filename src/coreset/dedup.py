@@ -53,18 +53,26 @@ class DedupParams:
 
 
 @dataclass(frozen=True)
-class ClusterRange:
-    """Consecutive clusters and their rows, wherever they lie.
+class Slice:
+    """The rows of consecutive clusters in one part of `clusters/`.
 
     Attributes:
-        first: the first cluster
-        stop: one past the last
-        slices: part of `clusters/` without suffix, first row and end of the range in it
+        part: without suffix
+        offsets: where each of the clusters begins in the part, and where the last one ends
     """
 
-    first: int
-    stop: int
-    slices: tuple[tuple[Location, int, int], ...]
+    part: Location
+    offsets: Int64[np.ndarray, "k_plus_1"]
+
+    @property
+    def start(self) -> int:
+        """The first row."""
+        return int(self.offsets[0])
+
+    @property
+    def stop(self) -> int:
+        """One past the last row."""
+        return int(self.offsets[-1])
 
 
 @dataclass(frozen=True)
@@ -121,47 +129,73 @@ def write_dedup(
     part: Part,
 ) -> Summary:
     """Find the components of some clusters, and write every row with the one that stands for it."""
-    offsets = [rows.open_array(files.join(folder, name + rows.OFFSETS)) for name in names]
-    centroids = rows.open_array(files.join(centroids_folder, "centroids.npy"))
+    first, stop = clustered
+    centroids = rows.open_array(files.join(centroids_folder, "centroids.npy"))[first:stop]
+    located = [slice_of(files.join(folder, name), first, stop) for name in names]
+    slices = [piece for piece in located if piece is not None]
+    keys, index, draw = rows_of_slices(slices, params)
+    found = range_components(slices, index, draw, centroids, params, memory)
+    starts = np.cumsum([0, *(piece.stop - piece.start for piece in slices)])
     table = rows.PartTable(part, rows.DEDUP)
-    kept = 0
-    for cluster in range(*clustered):
-        slices = [
-            (files.join(folder, name), int(start[cluster]), int(start[cluster + 1]))
-            for name, start in zip(names, offsets, strict=True)
-            if start[cluster] < start[cluster + 1]
-        ]
-        if slices:
-            kept += write_cluster(slices, np.asarray(centroids[cluster]), params, memory, table)
+    for begin in range(0, len(index), BATCH_ROWS):
+        batch = slice(begin, min(begin + BATCH_ROWS, len(index)))
+        table.write(dedup_table(slices, starts, index, batch, found, keys))
+    kept = int(found.kept.sum())
     return table.close({"rows": table.rows, "kept": kept, "duplicates": table.rows - kept})
 
 
-def write_cluster(
-    slices: Sequence[tuple[Location, int, int]],
-    centroid: Float32[np.ndarray, "d"],
-    params: DedupParams,
-    memory: int,
-    table: rows.PartTable,
-) -> int:
-    """Write the rows of one cluster, which lies in slices of several parts; returns how many are kept."""
-    names = pa.concat_tables(
-        rows.read_table(name + PARQUET, ["key", "key_hash"], start, stop) for name, start, stop in slices
-    )
+def slice_of(part: Location, first: int, stop: int) -> Slice | None:
+    """Where the clusters `first` to `stop` lie in a part; None if it has no row of them."""
+    found = Slice(part, np.asarray(rows.open_array(part + rows.OFFSETS)[first : stop + 1]))
+    return found if found.start < found.stop else None
+
+
+def rows_of_slices(
+    slices: Sequence[Slice], params: DedupParams
+) -> tuple[pa.ChunkedArray, Int64[np.ndarray, "n"], UInt64[np.ndarray, "n"]]:
+    """Keys, order and draw of the rows of some slices, counted through slice after slice.
+
+    Returns:
+        The keys; the indices that sort the rows by (cluster, key_hash, key); the place of each row in the order of
+        its seeded hash, which `keep = random` goes by.
+    """
+    wanted = ["key", "key_hash"]
+    names = pa.concat_tables(rows.read_table(s.part + PARQUET, wanted, s.start, s.stop) for s in slices)
+    clusters = [np.repeat(np.arange(len(s.offsets) - 1, dtype=np.uint64), np.diff(s.offsets)) for s in slices]
     key_hash, lookup = names["key_hash"].to_numpy(), rows.key_lookup(names["key"])
-    index = rows_in_order(np.zeros(len(key_hash), np.uint64), key_hash, lookup)
-    vectors = rows.VectorSlices(
-        [(rows.open_vectors(name + PARQUET), start, stop) for name, start, stop in slices], len(centroid)
-    )
+    index = rows_in_order(np.concatenate(clusters), key_hash, lookup)
     drawn = index
     if params.keep == "random":
         drawn = rows_in_order(rows.key_hashes(names["key"].to_pylist(), params.seed), key_hash, lookup)
-    found = components(vectors, centroid, places(index), places(drawn), params, memory)
-    starts = np.cumsum([0, *(stop - start for _, start, stop in slices)])
-    for begin in range(0, len(index), BATCH_ROWS):
-        picked = index[begin : begin + BATCH_ROWS]
-        table.write(dedup_table(slices, starts, picked, found, names["key"]))
-        ticker.add(len(picked))
-    return int(found.kept.sum())
+    return names["key"], index, places(drawn)
+
+
+def range_components(
+    slices: Sequence[Slice],
+    index: Int64[np.ndarray, "n"],
+    draw: UInt64[np.ndarray, "n"],
+    centroids: Float32[np.ndarray, "k d"],
+    params: DedupParams,
+    memory: int,
+) -> Components:
+    """The components of consecutive clusters, one cluster after the other; rows stand in the order of `index`."""
+    size = np.empty(len(index), np.int32)
+    representative = np.empty(len(index), np.int64)
+    cosine = np.empty(len(index), np.float32)
+    vectors = [rows.open_vectors(piece.part + PARQUET) for piece in slices]
+    stop = 0
+    for cluster, centroid in enumerate(centroids):
+        pieces = [(x, int(s.offsets[cluster]), int(s.offsets[cluster + 1])) for x, s in zip(vectors, slices, strict=True)]
+        own = rows.VectorSlices(pieces, len(centroid))
+        start, stop = stop, stop + own.shape[0]
+        members = index[start:stop]
+        order = places(np.argsort(np.argsort(members)))
+        found = components(own, np.asarray(centroid), order, draw[np.sort(members)], params, memory)
+        at = order.astype(np.int64)
+        size[start + at], cosine[start + at] = found.size, found.cosine
+        representative[start + at] = start + at[found.representative]
+        ticker.add(len(members))
+    return Components(size, representative, cosine)
 
 
 def components(
@@ -211,28 +245,29 @@ def places(index: Int64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
 
 
 def dedup_table(
-    slices: Sequence[tuple[Location, int, int]],
+    slices: Sequence[Slice],
     starts: Int64[np.ndarray, "p_plus_1"],
-    picked: Int64[np.ndarray, "b"],
+    index: Int64[np.ndarray, "n"],
+    batch: slice,
     found: Components,
     keys: pa.ChunkedArray,
 ) -> pa.Table:
-    """The rows `picked`, in that order, with their component.
+    """A batch of rows in the order of `index`, with their component.
 
-    Each slice is sorted as the cluster is, so the rows picked from it are neighbours: only they are read.
+    Each slice is sorted as the whole is, so the rows of it that a batch needs are neighbours: only they are read.
     """
+    picked = index[batch]
     owner = np.searchsorted(starts, picked, side="right") - 1
-    pieces, places = [], []
+    pieces, where = [], []
     for number in np.unique(owner):
-        name, start, _ = slices[number]
         mine = np.flatnonzero(owner == number)
-        low = int(picked[mine[0]] - starts[number]) + start
-        pieces.append(rows.read_table(name + PARQUET, rows.CLUSTERS.names, low, low + len(mine)))
-        places.append(mine)
-    table = pa.concat_tables(pieces).take(pa.array(np.argsort(np.concatenate(places))))
+        low = int(picked[mine[0]] - starts[number]) + slices[number].start
+        pieces.append(rows.read_table(slices[number].part + PARQUET, rows.CLUSTERS.names, low, low + len(mine)))
+        where.append(mine)
+    table = pa.concat_tables(pieces).take(pa.array(np.argsort(np.concatenate(where))))
     return (
-        table.append_column("component_size", [found.size[picked]])
-        .append_column("kept", [found.kept[picked]])
-        .append_column("kept_key", keys.take(pa.array(found.representative[picked])).combine_chunks())
-        .append_column("kept_cosine", [found.cosine[picked]])
+        table.append_column("component_size", [found.size[batch]])
+        .append_column("kept", [found.kept[batch]])
+        .append_column("kept_key", keys.take(pa.array(index[found.representative[batch]])).combine_chunks())
+        .append_column("kept_cosine", [found.cosine[batch]])
     )
