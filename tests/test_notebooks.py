@@ -1,0 +1,67 @@
+"""The notebooks run from beginning to end, offline, and use nothing but the public names of coreset."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import coreset
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+CELL_SECONDS = 300
+
+
+def name_of(path: Path) -> str:
+    return path.name
+
+
+def code_of(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks() -> None:
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_stored_without_outputs(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_uses_public_names_only(path: Path) -> None:
+    for source in code_of(path):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                assert not [alias.name for alias in node.names if alias.name.startswith("coreset.")]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "coreset":
+                assert node.module == "coreset"
+                assert {alias.name for alias in node.names} <= set(coreset.__all__)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "coreset":
+                assert node.attr in coreset.__all__
+
+
+def test_an_import_of_an_inner_module_would_be_noticed(tmp_path: Path) -> None:
+    for source in ("import coreset.rows", "from coreset.rows import ROWS", "from coreset import rows", "coreset.rows"):
+        path = tmp_path / "bad.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), path)
+        with pytest.raises(AssertionError):
+            test_uses_public_names_only(path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_runs(path: Path, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    place = {"metadata": {"path": str(tmp_path)}}
+    executed = NotebookClient(notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=place).execute()
+    outputs: list[Any] = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 8
+    assert not list(tmp_path.iterdir())
