@@ -12,8 +12,8 @@ A pair is named ``SOURCE/KEY``, SOURCE being the folder its tar lies in. One pai
 hash of that name, is held out.
 
 The loss has two terms. The usual contrastive one pulls a picture to its caption. Hundreds of different
-icons share one caption word for word, and that term alone would make them near-duplicates of each
-other; the second term therefore asks the picture vector itself to tell pictures apart, by matching two
+icons share one caption word for word, and that term alone pulls them all to the same vector; the
+second term therefore asks the picture vector itself to tell pictures apart, by matching two
 augmented views of the same picture. In both, equal captions (or equal pictures) in a batch are no
 negatives of each other.
 """
@@ -246,9 +246,7 @@ def train(
             captions = [shortened(pairs.captions[row], rng) for row in rows.tolist()]
             views = [augmented(pairs.pictures[rows], generator) for _ in range(2)]
             with torch.autocast("cpu", torch.bfloat16):
-                x = model.encode_image(
-                    torch.cat(views).to(memory_format=torch.channels_last), normalize=True
-                ).float()
+                x = model.encode_image(torch.cat(views).to(memory_format=torch.channels_last), normalize=True).float()
                 t = model.encode_text(tokenizer(captions), normalize=True).float()
             first, second = x.chunk(2)
             scale = model.logit_scale.exp()
@@ -279,9 +277,7 @@ def preprocess_of(folder: Path) -> Callable[[Any], Tensor]:
     """The transform from picture to tensor that the config in `folder` describes."""
     config = json.loads((folder / "open_clip_config.json").read_text())
     size = config["model_cfg"]["vision_cfg"]["image_size"]
-    transform: Callable[[Any], Tensor] = open_clip.image_transform(
-        size, is_train=False, **config["preprocess_cfg"]
-    )
+    transform: Callable[[Any], Tensor] = open_clip.image_transform(size, is_train=False, **config["preprocess_cfg"])
     return transform
 
 
@@ -308,19 +304,19 @@ def unit_vectors(
     return torch.cat(x), torch.cat(t)
 
 
-def hit_rate(queries: Tensor, answers: Tensor, top: int) -> float:
-    """Share of queries whose own answer is among the `top` most similar ones.
-
-    Of equally similar answers the right one counts as the last, so ties never flatter.
+def hit_rate(queries: Tensor, answers: Tensor, labels: Tensor, top: int) -> float:
+    """Share of queries that fewer than `top` wrong answers come before, or level with, the right one.
 
     Args:
         queries: Unit vectors, shape (n, d).
         answers: Unit vectors, shape (n, d); row i is the right answer to query i.
+        labels: Shape (n,). Answers with the label of the right one are not wrong.
         top: How many answers are looked at.
     """
     cosine = queries @ answers.T
-    others_ahead = (cosine >= cosine.diagonal()[:, None]).sum(1) - 1
-    return (others_ahead < top).float().mean().item()
+    wrong = labels[:, None] != labels[None, :]
+    ahead = (wrong & (cosine >= cosine.diagonal()[:, None])).sum(1)
+    return (ahead < top).float().mean().item()
 
 
 def first_of_each(labels: Sequence[str]) -> list[bool]:
@@ -331,9 +327,9 @@ def first_of_each(labels: Sequence[str]) -> list[bool]:
 def measure(folder: Path, pairs: Pairs) -> dict[str, int | float]:
     """Retrieval figures of the files in `folder` on the held-out part of `pairs`.
 
-    Equal captions cannot be told apart, so only the first held-out pair with each caption takes part;
-    the figures are given once more for the pairs among them whose caption and picture (as exact
-    copies) no training pair has.
+    Hundreds of pairs share one caption, so the figures are given three times: for all held-out pairs,
+    where an equal caption is as right as a picture's own; for the first pair with each caption; and for
+    those among them whose caption no training pair has, nor an exact copy of the picture.
 
     Args:
         folder: Holds the config and the weights.
@@ -344,32 +340,25 @@ def measure(folder: Path, pairs: Pairs) -> dict[str, int | float]:
     held_out = [is_held_out(name) for name in pairs.names]
     tests, trained = pairs.where(held_out), pairs.where([not flag for flag in held_out])
     distinct = tests.where(first_of_each(tests.captions))
-    seen_captions, seen_pictures = set(trained.captions), set(trained.digests)
-    fresh = distinct.where(
-        [
-            caption not in seen_captions and digest not in seen_pictures
-            for caption, digest in zip(distinct.captions, distinct.digests, strict=True)
-        ]
-    )
+    seen = {*trained.captions, *trained.digests}
+    fresh = distinct.where([seen.isdisjoint(pair) for pair in zip(distinct.captions, distinct.digests, strict=True)])
     figures: dict[str, int | float] = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "training pairs": len(trained),
-        "held-out pairs": len(tests),
     }
-    for title, subset in (("distinct captions", distinct), ("unseen captions and pictures", fresh)):
+    for title, subset in (("held out", tests), ("distinct captions", distinct), ("unseen", fresh)):
         x, t = unit_vectors(model, subset, tokenizer)
+        labels = group_numbers(subset.captions)
         figures[f"{title}: pairs"] = len(subset)
         for direction, queries, answers in (("picture to caption", x, t), ("caption to picture", t, x)):
             for top in (1, 10):
-                figures[f"{title}: {direction}, top {top}"] = hit_rate(queries, answers, top)
+                figures[f"{title}: {direction}, top {top}"] = hit_rate(queries, answers, labels, top)
     return figures
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shards", nargs="+", type=Path, help="webdataset tars")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, help="folder to write the model to, after every epoch")

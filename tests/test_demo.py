@@ -70,6 +70,6 @@ def test_near_duplicates_share_words_far_more_often_than_chance(run: coreset.Run
 
 
 def test_pictures_of_the_coreset_are_read_from_their_tars(run: coreset.Run) -> None:
-    for row in pq.read_table(os.path.join(run.folder, "coreset")).slice(0, 5).to_pylist():
+    for row in pq.read_table(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).slice(0, 5).to_pylist():
         content = coreset.picture_bytes(run.folder, row["source"], row["image_offset"], row["image_bytes"])
         assert content.startswith(b"\xff\xd8")
