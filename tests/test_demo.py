@@ -47,7 +47,10 @@ def test_the_funnel_adds_up(run: coreset.Run) -> None:
     assert steps["samples"] == steps["embedded"] + refused
     assert steps["text rank"] == 60 * steps["unlike"] // 100 - 40 * steps["unlike"] // 100
     assert steps["centroid rank"] == 35 * steps["text rank"] // 100 - 15 * steps["text rank"] // 100
-    assert steps["coreset"] == pq.read_metadata(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).num_rows
+    assert (
+        steps["coreset"]
+        == pq.read_metadata(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).num_rows
+    )
 
 
 def test_bad_pairs_are_quarantined_with_their_reasons(run: coreset.Run) -> None:
@@ -70,6 +73,8 @@ def test_near_duplicates_share_words_far_more_often_than_chance(run: coreset.Run
 
 
 def test_pictures_of_the_coreset_are_read_from_their_tars(run: coreset.Run) -> None:
-    for row in pq.read_table(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).slice(0, 5).to_pylist():
+    for row in (
+        pq.read_table(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).slice(0, 5).to_pylist()
+    ):
         content = coreset.picture_bytes(run.folder, row["source"], row["image_offset"], row["image_bytes"])
         assert content.startswith(b"\xff\xd8")

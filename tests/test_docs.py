@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -194,3 +195,11 @@ def test_citation_names_this_version() -> None:
     text = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {version('coreset')}\n" in text
     assert "arXiv:2402.11530" in text
+
+
+def test_there_is_one_coreset() -> None:
+    """Doctests and tests see the installed package, not a second copy of it under src/."""
+    loaded = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    assert not [name for name in loaded if name.startswith("src.")]
+    ours = {Path(file) for name, file in loaded.items() if file and name.partition(".")[0] == "coreset"}
+    assert all(file.is_relative_to(PACKAGE) for file in ours)

@@ -105,7 +105,7 @@ def test_a_named_model_loads_from_a_file_and_from_its_folder(tmp_path: Path) -> 
         assert weights.location == str(file)
     choice = Choice("RN50", str(file), quick_gelu=False, device="cpu", precision="float32", batch_size=2, threads=1)
     assert loaded_encoder(choice).dimension == 1024
-    with pytest.raises(InputError, match="ViT-B-32 .*could not be loaded"):
+    with pytest.raises(InputError, match=r"ViT-B-32 .*could not be loaded"):
         loaded_encoder(dataclasses.replace(choice, model="ViT-B-32"))
 
 

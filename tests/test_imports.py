@@ -78,12 +78,14 @@ def imported(module: str, executed_only: bool = False) -> set[str]:
 
 def place_of(module: str) -> str:
     """`engine` for `engine/files.py`, `rows` for `rows.py`."""
-    return module.split("/")[0].removesuffix(".py")
+    return Path(module).parts[0].removesuffix(".py")
 
 
 def own_imports(module: str) -> set[str]:
     """Places in coreset that a module imports from."""
-    names = {name.split(".")[1] for name in imported(module) if name.startswith("coreset.")}
+    names = {
+        name.removeprefix("coreset.").partition(".")[0] for name in imported(module) if name.startswith("coreset.")
+    }
     return {name for name in names if (ROOT / name).is_dir() or (ROOT / f"{name}.py").is_file()}
 
 
@@ -114,9 +116,7 @@ def test_a_library_is_imported_where_its_job_is(library: str) -> None:
 
 
 def test_torch_is_loaded_by_encoder_and_numeric_only() -> None:
-    importers = {
-        module for module in modules() if "torch" in {name.split(".")[0] for name in imported(module, executed_only=True)}
-    }
+    importers = {name for name in modules() if "torch" in {full.split(".")[0] for full in imported(name, True)}}
     assert {place_of(module) for module in importers} <= {"encoder", "numeric"}
 
 

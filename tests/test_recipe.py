@@ -36,7 +36,15 @@ BAD = {
     "one number of two": ("[sample]\ntext_rank = 40", "must be two numbers"),
     "window backwards": ("[sample]\ntext_rank = [60, 40]", "--text-rank 60 40 must be two percentages"),
     "window nan": ("[sample]\ntext_rank = [nan, 40]", "--text-rank nan 40 must be two percentages"),
-    "threshold in percent": ("[dedup]\nthreshold = 86", "--threshold 86 must be above 0 and at most 1; did you mean 0.86?"),
+    "threshold in percent": (
+        "[dedup]\nthreshold = 86",
+        "--threshold 86 must be above 0 and at most 1; did you mean 0.86",
+    ),
+    "seed below nothing": ("[sample]\nseed = -1", "--seed -1 must be at least 0"),
+    "seed beyond the hash": (f"[dedup]\nseed = {2**64}", f"seed {2**64} must be at least 0 and below 2^64"),
+    "seed beyond faiss": (f"[cluster]\nseed = {2**31}", f"seed {2**31} must be at least 0 and below {2**31}"),
+    "no iterations": ("[cluster]\niterations = 0", "iterations 0 must be at least 1"),
+    "threads beyond reason": ("[embed]\nthreads = 1000000000000", "threads 1000000000000 must be at least 0"),
     "clusters and centroids": ('[cluster]\nclusters = 2\ncentroids = "c.npy"', "exclude each other"),
 }
 
@@ -75,7 +83,7 @@ def test_nothing_said_is_the_paper() -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=4))
-@example(["\x7f \u2028 \0 \" \\ 猫"])
+@example(['\x7f \u2028 \0 " \\ 猫'])
 def test_what_is_written_can_be_read(patterns: list[str]) -> None:
     assert parsed_recipe(recipe_text(patterns)) == Recipe(input=tuple(patterns))
 

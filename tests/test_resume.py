@@ -92,7 +92,9 @@ def test_kill_9_at_every_passage_changes_no_byte(
     record_property("kills", count - 1)
 
 
-def test_a_run_that_is_killed_again_and_again_comes_to_its_end(undisturbed: Path, pristine: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_again_and_again_comes_to_its_end(
+    undisturbed: Path, pristine: Path, tmp_path: Path
+) -> None:
     place = shutil.copytree(pristine, tmp_path / "place")
     kills = 0
     for count in (30, 60, 90, 120, 150):
@@ -106,7 +108,7 @@ def check_survives_random_kills(undisturbed: Path, pristine: Path, place: Path, 
     draw = random.Random(f"{SEED} {workers}")
     wanted, killed = contents(undisturbed / "run"), 0
     command = ("run", *BAD, "--workers", str(workers))
-    took = 2.0
+    took = 2.0 if workers == 1 else 12.0  # seconds; workers import torch first
     while killed < kills:
         shutil.copytree(pristine, place)
         code = None

@@ -44,10 +44,7 @@ def kept_of(given: Given, threshold: float, keep: str) -> dict[int, tuple[int, i
     graph = nx.Graph()
     graph.add_nodes_from(range(len(x)))
     graph.add_edges_from(
-        (i, j)
-        for i in range(len(x))
-        for j in range(i)
-        if cluster[i] == cluster[j] and float(x[i] @ x[j]) > threshold
+        (i, j) for i in range(len(x)) for j in range(i) if cluster[i] == cluster[j] and float(x[i] @ x[j]) > threshold
     )
     found = {}
     for component in nx.connected_components(graph):
@@ -148,13 +145,13 @@ def test_networkx_sorted_lists_and_duckdb_agree(first: int, tmp_path: Path) -> N
 def test_rows_of_clusters_stand_by_cluster_hash_and_key(tmp_path: Path) -> None:
     clusters, _, _ = selected_from(tmp_path, random_given(5), DedupParams(), SampleParams(n=1, allow_fewer=True))
     table = read(clusters)
-    order = list(zip(table["cluster"].to_pylist(), table["key_hash"].to_pylist(), table["key"].to_pylist(), strict=True))
+    order = list(
+        zip(table["cluster"].to_pylist(), table["key_hash"].to_pylist(), table["key"].to_pylist(), strict=True)
+    )
     assert order == sorted(order)
     vectors = rows.open_vectors(clusters.locations()[0])
     given = random_given(5)
-    assert all(
-        np.array_equal(vectors[i], given.vectors[given.keys.index(key)]) for i, (_, _, key) in enumerate(order)
-    )
+    assert all(np.array_equal(vectors[i], given.vectors[given.keys.index(key)]) for i, (_, _, key) in enumerate(order))
 
 
 def kept_keys(folder: Path, given: Given, threshold: float = 0.86) -> set[str]:
@@ -256,3 +253,13 @@ def test_small_tasks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monk
     named = ["key", "cluster", "kept", "kept_key", "component_size", "kept_cosine", "centroid_cosine"]
     assert read(cut).select(named).equals(read(whole).select(named))
     assert read(pieces)["key"].to_pylist() == read(coreset)["key"].to_pylist()
+
+
+def test_empty_clusters_at_the_end_make_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = large_given()
+    far = np.eye(2, 32, dtype=np.float32) * 4
+    monkeypatch.setattr("coreset.dedup.PART_ROWS", len(given.keys))
+    given = Given(given.keys, given.vectors, given.text_cosine, np.concatenate([given.centroids, far]))
+    _, survivors, _ = selected_from(tmp_path, given, DedupParams(), SampleParams(n=5))
+    assert len(survivors.names) == 1
+    assert survivors.counts["rows"] == len(given.keys)

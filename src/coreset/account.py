@@ -63,7 +63,9 @@ def check_sums(run: Location, stage: str, parts: Parts) -> None:
 
 def _equal(stage: str, left: str, a: int, right: str, b: int) -> None:
     if a != b:
-        raise InvariantError(f"{stage}/: {left} is {a:,}, but {right} is {b:,}; please report this with {stage}/stage.json.")
+        raise InvariantError(
+            f"{stage}/: {left} is {a:,}, but {right} is {b:,}; please report this with {stage}/stage.json."
+        )
 
 
 def quarantined(run: Location) -> list[dict[str, JSON]]:
@@ -81,11 +83,13 @@ def funnel(run: Location) -> list[Step]:
         steps.append(Step("samples", counts["samples"], _input_note(counts)))
         steps.append(Step("embedded", counts["rows"], f"{counts['quarantined']:,} quarantined"))
     if deduplicated := open_parts(join(run, "dedup")):
-        steps.append(Step("unlike", deduplicated.counts["kept"], f"{deduplicated.counts['duplicates']:,} near-duplicates"))
+        steps.append(
+            Step("unlike", deduplicated.counts["kept"], f"{deduplicated.counts['duplicates']:,} near-duplicates")
+        )
     coreset = open_parts(join(run, "coreset"))
     if deduplicated and coreset and coreset.source == deduplicated.hash:
         facts = coreset.facts
-        steps.append(Step("text rank", facts["in_text_window"], "in the window of picture-text cosine"))
+        steps.append(Step("text rank", facts["in_text_window"], "in the window of text cosine"))
         steps.append(Step("centroid rank", facts["in_both_windows"], "in the window of centroid cosine"))
         steps.append(Step("coreset", facts["sampled"], "drawn at random"))
     return steps
@@ -97,15 +101,13 @@ def _input_note(counts: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def journal(run: Location, stage: str, workers: int, root: str | None) -> Iterator[None]:
+def journal(run: Location, stage: str, workers: int) -> Iterator[None]:
     """Note in `run.json` what a stage took."""
     begun = time.time()
     yield
     location = join(run, "run.json")
     said = files.read_json(location) or {"stages": {}}
     said["versions"] = {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
-    if root is not None:
-        said["root"] = root
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     said["stages"][stage] = {
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(begun)),
@@ -115,6 +117,14 @@ def journal(run: Location, stage: str, workers: int, root: str | None) -> Iterat
         "peak_resident_bytes": 1024 * max(own, children),
     }
     files.write_json(location, said)
+
+
+def note_root(run: Location, root: str) -> None:
+    """Note in `run.json` the folder that the names of the sources start from; it may move between two commands."""
+    location = join(run, "run.json")
+    said = files.read_json(location) or {"stages": {}}
+    if said.get("root") != root:
+        files.write_json(location, {**said, "root": root})
 
 
 @dataclass(frozen=True)

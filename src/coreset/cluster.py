@@ -50,8 +50,9 @@ class ClusterParams:
         """Refuse values that cannot be meant."""
         if self.clusters < 0:
             raise UsageError(f"--clusters {self.clusters} must be at least 1 (or 0 for the paper's ratio).")
-        if self.iterations < 1 or self.threads < 0 or self.seed < 0:
-            raise UsageError("iterations must be at least 1, threads and seed at least 0.")
+        for name, low, high in (("iterations", 1, 2**31), ("seed", 0, 2**31), ("threads", 0, 4096)):
+            if not low <= getattr(self, name) < high:
+                raise UsageError(f"{name} {getattr(self, name)} must be at least {low} and below {high}.")
         if self.clusters and self.centroids:
             raise UsageError("--clusters and --centroids exclude each other: the file says how many there are.")
 
@@ -200,9 +201,7 @@ def write_trained_centroids(
     return write_centroids(rounded_centroids(trained), part, sample=len(sample))
 
 
-def training_sample(
-    locations: Sequence[Location], seed: int, end: OrderKey | None
-) -> Float32[np.ndarray, "m d"]:
+def training_sample(locations: Sequence[Location], seed: int, end: OrderKey | None) -> Float32[np.ndarray, "m d"]:
     """The rows before `end` in the order of xxh3_64(key, seed), as float32."""
     pieces, orders, hashes, keys = [], [], [], []
     for location in locations:
@@ -273,9 +272,7 @@ def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory
         ticker.add(len(nearest))
     table = pa.concat_tables(rows.read_table(location + PARQUET) for location in parts)
     cluster = np.concatenate(assigned)
-    index = rows_in_order(
-        cluster.astype(np.uint64), table["key_hash"].to_numpy(), rows.key_lookup(table["key"])
-    )
+    index = rows_in_order(cluster.astype(np.uint64), table["key_hash"].to_numpy(), rows.key_lookup(table["key"]))
     write_sorted_vectors(part, vectors, index)
     rows.write_array(part.file(rows.OFFSETS), cluster_offsets(cluster, len(centroids)))
     table = table.append_column("cluster", [cluster]).append_column("centroid_distance", [np.concatenate(distances)])
@@ -286,9 +283,7 @@ def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory
     return columns.close({"rows": columns.rows})
 
 
-def write_sorted_vectors(
-    part: Part, vectors: Sequence[np.ndarray[Any, Any]], index: Int64[np.ndarray, "n"]
-) -> None:
+def write_sorted_vectors(part: Part, vectors: Sequence[np.ndarray[Any, Any]], index: Int64[np.ndarray, "n"]) -> None:
     """Write rows of several vector files in the order of `index`, which counts through all of them."""
     starts = np.cumsum([0, *(len(x) for x in vectors)])
     dimension = vectors[0].shape[1]

@@ -48,8 +48,8 @@ class DedupParams:
             raise UsageError(f"--threshold {self.threshold:g} must be above 0 and at most 1{meant}")
         if self.keep not in KEEP:
             raise UsageError(f"--keep {self.keep} is not known; use {', '.join(KEEP)}.")
-        if self.seed < 0:
-            raise UsageError(f"seed {self.seed} must be at least 0.")
+        if not 0 <= self.seed < 2**64:
+            raise UsageError(f"seed {self.seed} must be at least 0 and below 2^64.")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ def dedup_stage(folder: Location, clusters: Parts, centroids: Parts, params: Ded
     def tasks() -> Iterator[Task]:
         for number, clustered in enumerate(cluster_ranges(clusters)):
             part = files.join(folder, f"{number:05d}")
-            yield Task(part, write_dedup, (clusters.folder, clusters.names, clustered, centroids.folder, params, memory))
+            yield Task(
+                part, write_dedup, (clusters.folder, clusters.names, clustered, centroids.folder, params, memory)
+            )
 
     return Stage(folder, params, tasks, clusters.hash, rows.receipt_of, Needs(memory))
 
@@ -115,7 +117,8 @@ def cluster_ranges(clusters: Parts) -> Iterator[tuple[int, int]]:
     while first < len(sizes):
         before = int(ends[first - 1]) if first else 0
         stop = min(len(sizes), int(np.searchsorted(ends, before + PART_ROWS)) + 1)
-        yield first, stop
+        if ends[stop - 1] > before:  # the last clusters may all be empty
+            yield first, stop
         first = stop
 
 
@@ -185,7 +188,9 @@ def range_components(
     vectors = [rows.open_vectors(piece.part + PARQUET) for piece in slices]
     stop = 0
     for cluster, centroid in enumerate(centroids):
-        pieces = [(x, int(s.offsets[cluster]), int(s.offsets[cluster + 1])) for x, s in zip(vectors, slices, strict=True)]
+        pieces = [
+            (x, int(s.offsets[cluster]), int(s.offsets[cluster + 1])) for x, s in zip(vectors, slices, strict=True)
+        ]
         own = rows.VectorSlices(pieces, len(centroid))
         start, stop = stop, stop + own.shape[0]
         members = index[start:stop]

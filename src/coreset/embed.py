@@ -22,7 +22,7 @@ from coreset.engine.errors import UsageError
 from coreset.engine.files import Location
 from coreset.engine.progress import ticker
 from coreset.engine.stage import Needs, Part, Stage, Summary, Task
-from coreset.keys import embedded_before, plain_key, prefixed_key, rewrite_keys
+from coreset.keys import embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError, decoded
 from coreset.sources.tars import Pair, Reject, Shard, read_pairs
 
@@ -37,6 +37,7 @@ AUTO = "auto"
 BROKEN = ("truncated_shard", "damaged_shard", "expansion_limit")
 """Reasons that leave unknown how many samples a source had, unless a sidecar says it."""
 
+
 @dataclass(frozen=True)
 class EmbedParams:
     """Parameters of `embed`; the defaults are the paper's.
@@ -48,7 +49,9 @@ class EmbedParams:
     rule: ClassVar[int] = 1
     redo: ClassVar[frozenset[str]] = frozenset({"prefix_keys"})
 
-    model: str = field(default="ViT-L-14", metadata={"help": "an open_clip model: NAME, local-dir:FOLDER or hf-hub:NAME"})
+    model: str = field(
+        default="ViT-L-14", metadata={"help": "an open_clip model: NAME, local-dir:FOLDER or hf-hub:NAME"}
+    )
     pretrained: str | None = field(
         default="openai", metadata={"help": "a tag of open_clip's, a weights file or a folder"}
     )
@@ -68,8 +71,8 @@ class EmbedParams:
         """Refuse values that cannot be meant."""
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size} must be at least 1.")
-        if self.threads < 0:
-            raise UsageError(f"threads {self.threads} must be at least 0 (0 for all cores).")
+        if not 0 <= self.threads < 4096:
+            raise UsageError(f"threads {self.threads} must be at least 0 (for all cores) and below 4096.")
         if self.max_pixels < 1:
             raise UsageError(f"max_pixels {self.max_pixels} must be at least 1.")
         if self.quick_gelu not in {AUTO, "yes", "no"}:
@@ -157,7 +160,7 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
     quarantined = sum(reject.rows for reject in rejects)
     summary = {"samples": table.rows + quarantined, "rows": table.rows, "quarantined": quarantined}
     incomplete = any(reject.reason in BROKEN and reject.rows == 0 for reject in rejects)
-    return table.close({**summary, "incomplete": int(incomplete)}, embedding=identity)
+    return table.close({**summary, "incomplete": int(incomplete)}, **written_keys(params.prefix_keys, identity))
 
 
 def embedded_pairs(
@@ -212,9 +215,7 @@ def prepared_pairs(
                 yield result
 
 
-def ordered_ahead(
-    pool: ThreadPoolExecutor, call: Callable[[S], T], values: Iterable[S], window: int
-) -> Iterator[T]:
+def ordered_ahead(pool: ThreadPoolExecutor, call: Callable[[S], T], values: Iterable[S], window: int) -> Iterator[T]:
     """Results in the order of the values, at most `window` of them computed ahead.
 
     Example:

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float32
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 from PIL import Image
+from safetensors import SafetensorError
 
 from coreset.engine.errors import InputError, ResourceError, UsageError
 
@@ -187,7 +188,7 @@ class OpenClipEncoder:
                 self._tokenizer = open_clip.get_tokenizer(choice.model)
         except torch.OutOfMemoryError as error:
             raise ResourceError(f"{choice.model} does not fit into the memory of {choice.device}.") from error
-        except (RuntimeError, ValueError, KeyError, OSError) as error:
+        except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
             raise InputError(f"{_name(choice)} could not be loaded: {_first_line(error)}.") from error
         self._model.eval().requires_grad_(False)
         self.dimension = self.text_vectors([""]).shape[1]

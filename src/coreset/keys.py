@@ -20,6 +20,8 @@ from coreset.engine.stage import PARQUET, Execute, Part, Parts, Summary, fold
 RANGE_ROWS = 1 << 24
 """The full check looks at ranges of key_hash that hold about so many rows each: 400 MB of hashes and sorting."""
 
+PREFIXED, PLAIN = "prefixed", "plain"
+
 Collision = tuple[str, str, str]
 """A key and the two sources that use it."""
 
@@ -103,15 +105,23 @@ def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
     if files.size_of(kept) is not None:
         with part.file(quarantine) as file, files.local_path(kept).open("rb") as refused:
             shutil.copyfileobj(refused, file)
+    was_prefixed = rows.metadata_of(before)["keys"] == PREFIXED
     table = rows.PartTable(part, rows.ROWS)
     for batch in rows.table_batches(before, rows.ROWS.names):
         sources, written = batch["source"].to_pylist(), batch["key"].to_pylist()
-        plain = [key.removeprefix(f"{source}/") for source, key in zip(sources, written, strict=True)]
+        plain = written
+        if was_prefixed:
+            plain = [key.removeprefix(f"{source}/") for source, key in zip(sources, written, strict=True)]
         keys = [prefixed_key(*pair) for pair in zip(sources, plain, strict=True)] if prefix else plain
         places = {name: batch.schema.get_field_index(name) for name in ("key", "key_hash")}
         renamed = batch.set_column(places["key"], "key", [keys])
         table.write(renamed.set_column(places["key_hash"], "key_hash", [rows.key_hashes(keys)]))
-    return table.close(part_summary(before), embedding=identity)
+    return table.close(part_summary(before), **written_keys(prefix, identity))
+
+
+def written_keys(prefix: bool, identity: str) -> dict[str, str]:
+    """What a part's Parquet says of its keys and of the vectors they name."""
+    return {"keys": PREFIXED if prefix else PLAIN, "embedding": identity}
 
 
 def part_summary(location: Location) -> Summary:

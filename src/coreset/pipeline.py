@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coreset import cluster, dedup, embed, sample
-from coreset.account import check_sums, journal
+from coreset.account import check_sums, journal, note_root
 from coreset.engine.errors import InputError, MismatchError, ResourceError, UsageError
 from coreset.engine.files import Location, join
 from coreset.engine.local import in_process
@@ -66,12 +65,21 @@ def embedded(run: Run, recipe: Recipe) -> Parts:
     """Stage 1: `rows/`, complete and with unique keys."""
     _ = run.task_memory
     shards = listed_shards(recipe, prefixed=recipe.embed.prefix_keys)
+    run.progress.note(f"{len(shards):,} shard(s); loading {model_name(recipe)}")
     params, choice = embed.resolved(recipe.embed, run.at("rows"))
-    run.progress.note(f"model {params.model}: {params.device}, {params.precision}, {params.threads} thread(s)")
+    run.progress.note(f"device {params.device}, {params.precision}, {params.threads} thread(s)")
     stage = embed.embed_stage(run.at("rows"), shards, params, choice)
     rows = completed(run, stage, input_root(shards))
     check_keys(rows, run.execute)
     return rows
+
+
+def model_name(recipe: Recipe) -> str:
+    """The model of a recipe, as a person names it, and whether it may have to be downloaded."""
+    asked = recipe.embed
+    if asked.model.startswith("local-dir:") or (asked.pretrained and os.path.exists(asked.pretrained)):
+        return asked.model
+    return f"{asked.model} {asked.pretrained or ''}".strip() + " (downloaded, if it never was)"
 
 
 def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
@@ -116,7 +124,6 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
     params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
     training = cluster.centroids_stage(run.at("centroids"), rows, params, given, run.execute, run.memory)
     centroids = completed(run, training)
-    params = dataclasses.replace(params, clusters=centroids.counts["clusters"])
     assignment = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory)
     return centroids, completed(run, assignment)
 
@@ -139,9 +146,7 @@ def standing_clusters(run: Run, rows: Parts) -> tuple[Parts, Parts] | None:
 
 def deduplicated(run: Run, recipe: Recipe, centroids: Parts, clusters: Parts) -> Parts:
     """Stage 3: `dedup/`."""
-    return completed(
-        run, dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory)
-    )
+    return completed(run, dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory))
 
 
 def sampled(run: Run, recipe: Recipe, survivors: Parts) -> Parts:
@@ -176,11 +181,14 @@ def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
     changes = check_plan(stage, run.overwrite)
     if changes:
         run.progress.redo(stage.name, changes)
-    if (found := finished(stage)) is not None:
-        run.progress.reuse(stage.name, found.counts)
-        return found
-    with journal(run.folder, stage.name, run.workers, root):
-        parts = complete(stage, run.execute, run.progress)
+    parts = finished(stage)
+    if parts is None:
+        with journal(run.folder, stage.name, run.workers):
+            parts = complete(stage, run.execute, run.progress)
+    else:
+        run.progress.reuse(stage.name, parts.counts)
+    if root is not None:
+        note_root(run.folder, root)
     check_sums(run.folder, stage.name, parts)
     return parts
 

@@ -131,14 +131,14 @@ def recipe_text(patterns: Sequence[str]) -> str:
     """
     lines = [
         "# What coreset selects from, and how. Every value below is the default: Bunny's, where the paper names one.",
-        f"input = {json.dumps(list(patterns), ensure_ascii=False)}",
+        f"input = {toml_value(tuple(patterns))}",
     ]
     for name, params in STAGES.items():
         lines += ["", f"[{name}]"]
-        for field in settable(params):
-            value = toml_value(field.default)
+        for parameter in settable(params):
+            value = toml_value(parameter.default)
             mark = "# " if value is None else ""
-            lines.append(f"{mark}{field.name} = {value or json.dumps('...')}  # {field.metadata['help']}")
+            lines.append(f"{mark}{parameter.name} = {value or json.dumps('...')}  # {parameter.metadata['help']}")
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +146,8 @@ def toml_value(value: object) -> str | None:
     """A value as TOML writes it; None for what TOML cannot say."""
     if value is None:
         return None
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # the one character that JSON may hold and TOML may not
 
 
 def check_names(prefix: str, said: Mapping[str, object], known: Sequence[str]) -> None:

@@ -46,7 +46,11 @@ ROW_COLUMNS = (
     Column("key_hash", pa.uint64(), "xxh3_64 of the key's UTF-8 bytes, seed 0: decides every tie"),
     Column("source", pa.string(), "the input file, relative to the inputs' common root"),
     Column("source_row", pa.int64(), "index of the sample in its source, counted over good and bad ones"),
-    Column("vector_row", pa.int64(), "row of the vectors file in rows/ that belongs to the source; in clusters/ vectors stand as the rows do"),
+    Column(
+        "vector_row",
+        pa.int64(),
+        "row of the vectors file in rows/ that belongs to the source; in clusters/ vectors stand as the rows do",
+    ),
     Column("image_offset", pa.int64(), "byte in the source where the picture begins; null if it is compressed"),
     Column("image_bytes", pa.int64(), "length of the picture in bytes; null if the source is compressed"),
     Column("width", pa.int32(), "of the stored picture in pixels, as the input says; null if it does not"),
@@ -235,10 +239,17 @@ def group_starts(metadata: Any) -> list[int]:  # noqa: ANN401  pyarrow has no ty
 
 
 def table_batches(location: Location, columns: Sequence[str], rows: int = 1 << 20) -> Iterator[pa.Table]:
-    """The rows of a Parquet file in order, at most `rows` at a time."""
-    with pq.ParquetFile(files.local_path(location)) as file:
-        for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
-            yield pa.Table.from_batches([batch])
+    """The rows of a Parquet file in order, at most `rows` at a time.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    try:
+        with pq.ParquetFile(files.local_path(location)) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(location, error) from error
 
 
 class VectorsWriter:

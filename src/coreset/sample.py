@@ -85,8 +85,8 @@ class SampleParams:
             raise UsageError(f"-n {self.n} must be at least 1.")
         if self.rank_scope not in SCOPES:
             raise UsageError(f"rank_scope {self.rank_scope} is not known; use {' or '.join(SCOPES)}.")
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed} must be at least 0.")
+        if not 0 <= self.seed < 2**64:
+            raise UsageError(f"--seed {self.seed} must be at least 0 and below 2^64.")
 
 
 Cut = tuple[OrderKey | None, OrderKey | None]
@@ -177,9 +177,10 @@ def checked_n(params: SampleParams, survivors: int, in_text: int, in_both: int) 
         InputError: Fewer are left than asked for.
     """
     if params.n > in_both and not params.allow_fewer:
+        remedy = f"choose -n {in_both} or less, or --allow-fewer to take them all" if in_both else "widen the windows"
         raise InputError(
-            f"-n {params.n:,} is more than the {in_both:,} rows left ({survivors:,} after dedup, {in_text:,} in the text "
-            f"window); choose -n {in_both} or less, or --allow-fewer to take them all."
+            f"-n {params.n:,} is more than the {in_both:,} rows left ({survivors:,} after dedup, {in_text:,} in the "
+            f"text window); {remedy}."
         )
     return min(params.n, in_both)
 

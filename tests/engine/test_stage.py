@@ -27,17 +27,16 @@ def shuffled(calls: Iterable[Callable[[], object]], needs: Needs) -> Iterator[ob
     return (call() for call in taken)
 
 
-class Stopping:
-    """An engine that stops after some calls, as a killed run does."""
+def stopping(after: int) -> Execute:
+    """An engine that stops after some calls, as an interrupted run does."""
 
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def __call__(self, calls: Iterable[Callable[[], object]], needs: Needs) -> Iterator[object]:
+    def execute(calls: Iterable[Callable[[], object]], needs: Needs) -> Iterator[object]:
         for number, call in enumerate(calls):
-            if number == self.after:
+            if number == after:
                 raise KeyboardInterrupt
             yield call()
+
+    return execute
 
 
 @pytest.fixture
@@ -73,7 +72,7 @@ def test_only_what_is_missing_is_made(tmp_path: Path, whole: Path, after: int) -
     run.mkdir()
     if after < len(EVERY):
         with pytest.raises(KeyboardInterrupt):
-            complete(made_stage(run), Stopping(after))
+            complete(made_stage(run), stopping(after))
         assert open_parts(f"{run}/made") is None
         assert made(run) == EVERY[:after]
     complete(made_stage(run), in_process)
@@ -98,7 +97,7 @@ def test_leftovers_of_a_killed_run_are_swept(tmp_path: Path, whole: Path) -> Non
     run = tmp_path / "other"
     run.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        complete(made_stage(run), Stopping(1))
+        complete(made_stage(run), stopping(1))
     for left in ("made/001.side.tmp.9.abcdef01", "aside/made-000.tmp.9.abcdef01", "made/002.side", "made/777.side"):
         (run / left).write_bytes(b"half written")
     complete(made_stage(run), in_process)
@@ -169,7 +168,8 @@ def test_parameters_that_may_change_lead_to_new_parts(tmp_path: Path, whole: Pat
 
 def test_parameters_that_may_not_change_are_refused_with_both_values(whole: Path) -> None:
     before = contents(whole)
-    for attempt in (lambda: check_plan(made_stage(whole, text="b")), lambda: complete(made_stage(whole, text="b"), in_process)):
+    other = made_stage(whole, text="b")
+    for attempt in (lambda: check_plan(other), lambda: complete(other, in_process)):
         with pytest.raises(MismatchError, match=r"text = a, and b is asked for.*--overwrite") as error:
             attempt()
         assert error.value.exit_code == 7
@@ -209,7 +209,7 @@ def test_a_part_of_another_plan_is_made_again(tmp_path: Path, whole: Path) -> No
 def test_half_a_change_can_be_taken_back(whole: Path) -> None:
     before = contents(whole)
     with pytest.raises(KeyboardInterrupt):
-        complete(made_stage(whole, tone=1), Stopping(2))
+        complete(made_stage(whole, tone=1), stopping(2))
     assert open_parts(f"{whole}/made") is None
     made(whole)
     complete(made_stage(whole), in_process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_windows_partition_the_rows(a, b, count):
     a, b = sorted((a, b))
     windows = [window_counts(bounds, count) for bounds in ((0, a), (a, b), (b, 100))]
     assert [windows[0][0], windows[-1][1]] == [0, count]
-    assert all(left[1] == right[0] for left, right in zip(windows, windows[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in pairwise(windows))
 
 
 @given(st.integers(0, 10**10))

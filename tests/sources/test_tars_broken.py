@@ -48,9 +48,7 @@ CUTS = [
         ["a", "b unfinished_sample", "truncated_shard 3"],
         successes=5,
     ),
-    Case(
-        "cut, nothing missing", good("a", "b"), ["a", "b unfinished_sample", "truncated_shard 0"], successes=2
-    ),
+    Case("cut, nothing missing", good("a", "b"), ["a", "b unfinished_sample", "truncated_shard 0"], successes=2),
     behind_a("cut inside a long name", extension(b"L", b"n" * 600)[:700]),
     behind_a("cut behind a long name", extension(b"L", b"b.jpg")),
     behind_a("cut inside a sparse header", patched(header("b.jpg", 0, b"S"), 482, b"\1")),
@@ -131,9 +129,7 @@ PACKED = [
     Case("gzip that expands without end", BOMB, ["a", "expansion_limit 0", "ignored_members 0"]),
     Case("gzip of an empty tar", gzip.compress(END), ["empty_shard 0"]),
     Case("gzip of nothing", gzip.compress(b""), ["truncated_shard 0"]),
-    Case(
-        "gzip of a cut tar", gzip.compress(good("a", "b")), ["a", "b unfinished_sample", "truncated_shard 0"]
-    ),
+    Case("gzip of a cut tar", gzip.compress(good("a", "b")), ["a", "b unfinished_sample", "truncated_shard 0"]),
 ]
 
 

@@ -41,9 +41,7 @@ def read(folder: Path, content: bytes, successes: int | None = None) -> Told:
 
 def true_pairs(made: list[Sample]) -> list[tuple[str, bytes, bytes]]:
     endings = ("jpg", "JPEG", "png", "webp")
-    return [
-        (key, next(parts[name] for name in endings if name in parts), parts["txt"]) for key, parts in made
-    ]
+    return [(key, next(parts[name] for name in endings if name in parts), parts["txt"]) for key, parts in made]
 
 
 def check_prefix(found: Told, true: list[tuple[str, bytes, bytes]]) -> None:
@@ -57,9 +55,7 @@ def check_prefix(found: Told, true: list[tuple[str, bytes, bytes]]) -> None:
 @pytest.mark.parametrize("dialect", KINDS)
 @settings(deadline=None)  # files are written
 @given(made=samples(), where=st.floats(0, 1))
-def test_cut_anywhere(
-    made: list[Sample], where: float, dialect: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_cut_anywhere(made: list[Sample], where: float, dialect: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp()
     content = packed(made, dialect)
     cut = content[: int(where * len(content))]

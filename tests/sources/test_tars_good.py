@@ -95,9 +95,7 @@ def test_round_trip(made: list[Sample], dialect: str, tmp_path_factory: pytest.T
 
 def test_members_across_chunks(tmp_path: Path) -> None:
     big = os.urandom(3 << 20)
-    content = (
-        good("a") + sample("b", jpg=big, txt=b"big") + good("c") + sample("d", txt=b"big", jpg=big[:1048576])
-    )
+    content = good("a") + sample("b", jpg=big, txt=b"big") + good("c") + sample("d", txt=b"big", jpg=big[:1048576])
     for packed_content in (content + END, gzip.compress(content + END, 0)):
         found = pairs_of(written(tmp_path, packed_content))
         assert [pair.key for pair in found] == ["a", "b", "c", "d"]
@@ -137,9 +135,7 @@ def test_captions_come_from_txt_before_json(tmp_path: Path) -> None:
 
 def test_memory_is_one_sample(tmp_path: Path) -> None:
     large = padded(bytes(24 << 20))
-    content = (
-        header("a.jpg", 24 << 20) + large + header("a.mp4", 24 << 20) + large + sample("a", txt=b"too large")
-    )
+    content = header("a.jpg", 24 << 20) + large + header("a.mp4", 24 << 20) + large + sample("a", txt=b"too large")
     shard = written(tmp_path, content + good("b") + END)
     tracemalloc.start()
     try:

@@ -86,9 +86,7 @@ SAMPLES = [
     amid("one name twice", both() + sample("b", txt=TXT), "b duplicate_member"),
     amid("one name in two cases", both() + member("b.TXT", TXT), "b duplicate_member"),
     amid("picture twice", both() + sample("b", jpg=JPG), "b duplicate_member"),
-    amid(
-        "many faults at once", both(png=JPG, gif=JPG, txt=b"\xff") + sample("b", jpg=JPG), "b several_images"
-    ),
+    amid("many faults at once", both(png=JPG, gif=JPG, txt=b"\xff") + sample("b", jpg=JPG), "b several_images"),
     amid("key too long", both("k" * 41), "k" * 41 + " bad_key"),
     amid("key with a line feed", both("b\nc"), "b\nc bad_key"),
     amid("key with an escape", both("b\x1b]0;c"), "b\x1b]0;c bad_key"),
@@ -113,9 +111,7 @@ SAMPLES = [
     ),
     amid(
         "picture is sparse by pax",
-        pax({"GNU.sparse.name": "b.jpg", "GNU.sparse.major": "1"})
-        + member("x/0", JPG)
-        + sample("b", txt=TXT),
+        pax({"GNU.sparse.name": "b.jpg", "GNU.sparse.major": "1"}) + member("x/0", JPG) + sample("b", txt=TXT),
         "b no_image",
     ),
     amid("caption is a link", sample("b", jpg=JPG) + member("b.txt", kind=b"2"), "b no_caption"),
@@ -149,9 +145,7 @@ SAMPLES = [
 ]
 
 ODD = [
-    amid(
-        "size in binary", patched(header("b.jpg"), 124, BINARY_SIZE) + padded(JPG) + sample("b", txt=TXT), "b"
-    ),
+    amid("size in binary", patched(header("b.jpg"), 124, BINARY_SIZE) + padded(JPG) + sample("b", txt=TXT), "b"),
     amid("size without digits", patched(header("b.md"), 124, bytes(12)) + both(), "b", ignored=1),
     amid(
         "size with blanks around",

@@ -38,9 +38,7 @@ SHARDS = [
         ["a no_caption", "b", "a split_sample", "missing_samples 1"],
         successes=3,
     ),
-    Case(
-        "more than the sidecar counts", good("a", "b") + END, ["a", "b", "sidecar_disagrees 0"], successes=1
-    ),
+    Case("more than the sidecar counts", good("a", "b") + END, ["a", "b", "sidecar_disagrees 0"], successes=1),
     Case("sidecar without a count", ONE + END, ["a", "bad_sidecar 0"], successes="many"),
     Case("sidecar with a yes for a count", ONE + END, ["a", "bad_sidecar 0"], successes=True),
     Case("sidecar below zero", ONE + END, ["a", "bad_sidecar 0"], successes=-1),

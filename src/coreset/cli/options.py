@@ -19,7 +19,9 @@ RunFolder = Annotated[str, typer.Option("--run", envvar="CORESET_RUN", help="The
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no byte of the result.")]
 Memory = Annotated[
     str | None,
-    typer.Option("--memory", help="Budget of all processes, such as 8GiB; default: 4/5 of this machine's.", show_default=False),
+    typer.Option(
+        "--memory", help="Budget of all processes, such as 8GiB; default: 4/5 of this machine's.", show_default=False
+    ),
 ]
 MaxBad = Annotated[float, typer.Option("--max-bad", min=0, max=100, help="Percent quarantined above which to exit 4.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make anew what was made with other parameters.")]

@@ -45,7 +45,11 @@ class Meter:
     def left(self) -> str:
         """Time left, judged by the parts done in this run."""
         done = self.done - self.found
-        return duration(self.seconds / done * (self.parts - self.done)) + " left" if done and self.done < self.parts else ""
+        return (
+            duration(self.seconds / done * (self.parts - self.done)) + " left"
+            if done and self.done < self.parts
+            else ""
+        )
 
     def closing(self, counts: Mapping[str, int]) -> str:
         """What a stage came to."""

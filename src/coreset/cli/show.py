@@ -89,7 +89,8 @@ def funnel_result(run: str, after: str, as_json: bool, max_bad: float) -> None:
     bad = sum(reasons.values())
     if samples and 100 * bad > max_bad * samples:
         raise TooManyBadError(
-            f"{bad:,} of {samples:,} samples are in quarantine, more than --max-bad {max_bad:g} %; see {run}/quarantine."
+            f"{bad:,} of {samples:,} samples are in quarantine, more than --max-bad {max_bad:g} %; "
+            f"see {run}/quarantine."
         )
 
 
@@ -101,7 +102,9 @@ def show_funnel(steps: Sequence[Any]) -> None:
     table.add_column("", style="dim")
     for number, step in enumerate(steps):
         before = steps[number - 1].rows if number else step.rows
-        table.add_row(step.name, f"{step.rows:,}", percent(step.rows, steps[0].rows), percent(step.rows, before), step.note)
+        table.add_row(
+            step.name, f"{step.rows:,}", percent(step.rows, steps[0].rows), percent(step.rows, before), step.note
+        )
     console().print(table)
 
 
@@ -167,13 +170,21 @@ def status_result(run: str, as_json: bool) -> None:
         print_json({"run": run, "stages": [dataclasses.asdict(state) for state in states], "costs": noted})
         return
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for name, justify in (("stage", "left"), ("state", "left"), ("parts", "right"), ("rows", "right"), ("time", "right")):
+    for name, justify in (
+        ("stage", "left"),
+        ("state", "left"),
+        ("parts", "right"),
+        ("rows", "right"),
+        ("time", "right"),
+    ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("", style="dim")
     for state in states:
         took = noted.get(state.name, {}).get("seconds")
         rows = "" if state.rows is None else f"{state.rows:,}"
-        table.add_row(f"{state.name}/", state.state, str(state.parts), rows, "" if took is None else duration(took), state.note)
+        table.add_row(
+            f"{state.name}/", state.state, str(state.parts), rows, "" if took is None else duration(took), state.note
+        )
     console().print(table)
 
 

@@ -16,7 +16,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -158,6 +158,8 @@ class Outgoing(io.RawIOBase):
 
     def write(self, block: Any) -> int:  # noqa: ANN401  anything with a buffer, as io says
         """Append bytes, or overwrite them after a `seek`; returns how many."""
+        if self._file.closed:  # discarded: a Parquet writer that is collected later still writes its footer
+            return memoryview(block).nbytes
         pass_point("write")
         with disk_errors(self.location):
             written = self._file.write(block)
@@ -202,10 +204,8 @@ class Outgoing(io.RawIOBase):
         """Remove the file if it was not committed."""
         if not self.closed:
             super().close()
-            try:
+            with suppress(OSError):  # a full disk: the buffered bytes cannot be kept, and need not be
                 self._file.close()
-            except OSError:  # a full disk: the buffered bytes cannot be kept, and need not be
-                pass
         local_path(self._temporary).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

@@ -40,7 +40,9 @@ def sole_writer(folder: Location) -> Iterator[None]:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InUseError(f"{folder} is being written by {_owner(number)}; wait for it, or use another --run.") from error
+            raise InUseError(
+                f"{folder} is being written by {_owner(number)}; wait for it, or use another --run."
+            ) from error
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(number, 0)
         os.pwrite(number, json.dumps(owner).encode(), 0)

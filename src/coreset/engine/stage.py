@@ -108,7 +108,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """The folder's own name: `rows`, `clusters`, …"""
+        """The folder's own name, such as `rows`."""
         return self.folder.rpartition("/")[2]
 
     @property
@@ -314,6 +314,11 @@ def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
     fatal = [change for change in changes if change[0] not in stage.params.redo]
     if fatal:
         name, old, new = fatal[0]
+        if name == "source":
+            raise MismatchError(
+                f"{stage.folder} was made from something that changed since (more shards, say); use another --run, or "
+                f"--overwrite to make it anew."
+            )
         raise MismatchError(
             f"{stage.folder} was made with {name} = {brief(old)}, and {brief(new)} is asked for; "
             f"use another --run, or --overwrite to make it anew."
@@ -343,7 +348,7 @@ def lay_plan(stage: Stage) -> None:
     location = files.join(stage.folder, "plan.json")
     found = files.read_json(location)
     if found is None and (names := files.names_in(stage.folder)):
-        raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is no stage's folder; use another --run.")
+        raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is not ours; use another --run.")
     if found != json.loads(json.dumps(stage.plan)):
         files.remove(files.join(stage.folder, "stage.json"))
         files.write_json(location, stage.plan)

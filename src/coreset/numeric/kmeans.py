@@ -19,7 +19,8 @@ def train_centroids(
 ) -> Float32[np.ndarray, "k d"]:
     """Centroids of an L2 k-means on the whole sample, raw: neither normalised nor rounded.
 
-    The answer depends on the seed, on the order of the sample and on the number of threads; it repeats on one machine only.
+    The answer depends on the seed, on the order of the sample and on the number of threads; it repeats on one
+    machine only.
 
     Args:
         sample: m rows, at least as many as clusters. FAISS does not subsample them.

@@ -23,8 +23,8 @@ def chosen_members(
         labels: the component of each row; any integers.
         squared_distances: exact squared distance of each row to its centroid.
         order: place of each row in (key hash, key) order; it decides between equal distances, smaller first.
-        keep: ``median`` keeps element ``m // 2``, counted from 0, of the m rows in ascending distance: of two rows the farther one.
-            ``nearest`` and ``farthest`` keep the ends; of equally far rows the one with the smaller order.
+        keep: ``median`` keeps element ``m // 2``, counted from 0, of the m rows in ascending distance: of two rows the
+            farther one. ``nearest`` and ``farthest`` keep the ends; of equally far rows the one with the smaller order.
 
     Source:
         BAAI-DCAI/Dataset-Pruning, LAION: the middle of each component by distance to the centroid.

@@ -1,14 +1,17 @@
 """Distances to centroids, exact, and the nearest centroid of each row.
 
-With centroid components that are multiples of 2^-24 and ``|c| <= 4`` (see ``rounded_centroids``) and rows of float16 near unit length,
-``<x, c>``, ``|c|^2`` and ``|x - c|^2 = |x|^2 - 2 <x, c> + |c|^2`` are multiples of 2^-48 below 2^5: exact in float64, in any order.
+With centroid components that are multiples of 2^-24 and ``|c| <= 4`` (see ``rounded_centroids``) and rows of
+float16 near unit length, ``<x, c>``, ``|c|^2`` and ``|x - c|^2 = |x|^2 - 2 <x, c> + |c|^2`` are multiples of 2^-48
+below 2^5: exact in float64, in any order.
 """
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Float32, Float64, Int32
 
-from coreset.numeric.blocks import RowBlocks, block_tensor, pair_products, row_slices, squared_norms, torch_threads
+from coreset.numeric.blocks import RowBlocks, block_tensor, checked_norms, row_slices, workers
+from coreset.numeric.candidates import centroid_norms, fitted_screen
+from coreset.numeric.pairs import pair_products
 
 _GRID = 2.0**24  # centroid components are multiples of 1 / _GRID
 _MAX_NORM = 4.0
@@ -25,10 +28,11 @@ def rounded_centroids(centroids: Float32[np.ndarray, "k d"]) -> Float32[np.ndarr
         array([[0.5, 0. ]], dtype=float32)
     """
     rounded = np.rint(centroids.astype(np.float64) * _GRID) / _GRID + 0.0
-    norms = np.sqrt(np.square(rounded).sum(axis=1))
-    if not np.all(norms <= _MAX_NORM):  # false for NaN too
-        row = int(np.argmin(norms <= _MAX_NORM))
-        raise ValueError(f"centroid {row} has norm {norms[row]}; it must be finite and at most {_MAX_NORM}")
+    norms = np.square(rounded).sum(axis=1)
+    good = norms <= _MAX_NORM**2  # false for NaN too
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(f"centroid {row} has norm {norms[row] ** 0.5}; it must be finite and at most {_MAX_NORM}")
     return rounded.astype(np.float32)
 
 
@@ -72,7 +76,7 @@ def centroid_cosines(
         array([1., 0.], dtype=float32)
     """
     n, d = vectors.shape
-    lengths = np.sqrt(_centroid_norms(centroids))[assigned]
+    lengths = np.sqrt(centroid_norms(centroids))[assigned]
     exact = torch.from_numpy(np.require(centroids, requirements=["C", "W"]))
     cosines = np.zeros(n, np.float32)
     for rows in row_slices(n, max(1, memory // (48 * max(d, 1)))):
@@ -97,8 +101,8 @@ def nearest_centroids(
         vectors: float16 rows near unit length.
         centroids: at least one; multiples of 2^-24, as ``rounded_centroids`` gives them.
         memory: bytes that may be allocated beyond the vectors.
-        threads: torch threads; None leaves them as they are.
-        device: a torch device for the matrix products. Only ``cpu`` has ever been run.
+        threads: threads to use; None: as many as torch would use.
+        device: a torch device for the integer products. Only ``cpu`` has ever been run.
 
     Raises:
         ValueError: if there is no centroid, or a row is not finite, not float16 or far too long.
@@ -108,48 +112,36 @@ def nearest_centroids(
         >>> nearest_centroids(x, np.array([[0.5, 0], [-0.5, 0]], np.float32))
         (array([0, 0], dtype=int32), array([0.25, 1.25]))
     """
-    n, d = vectors.shape
-    k = len(centroids)
-    if k == 0:
+    n, _ = vectors.shape
+    if len(centroids) == 0:
         raise ValueError("there are no centroids")
     assigned, distances = np.empty(n, np.int32), np.empty(n)
-    with torch_threads(threads):
-        x_norms = squared_norms(vectors, memory=memory)
-        c = torch.from_numpy(np.require(centroids, requirements=["C", "W"]))
-        c_norms = _centroid_norms(centroids)
-        bound = _float32_bound(d, float(x_norms.max(initial=0.0)), float(c_norms.max()))
-        for rows in row_slices(n, max(1, min(4096, memory // (64 * k + 16 * d)))):
-            x = block_tensor(vectors, rows)
-            i, j = _candidates(x, c, c_norms, bound, device)
-            exact = x_norms[rows][i] - 2 * pair_products(x, c, i, j) + c_norms[j]
-            best = np.lexsort((j, exact, i))
-            best = best[np.unique(i[best], return_index=True)[1]]
-            assigned[rows], distances[rows] = j[best], exact[best]
+    if n == 0:
+        return assigned, distances
+    with workers(threads) as (pool, count):
+        screen = fitted_screen(vectors, centroids, device=device)
+        side = _rows_at_once(vectors.shape[1], memory // count)
+
+        def assign(rows: slice) -> None:
+            block = block_tensor(vectors, rows)
+            norms = _squared_lengths(block)
+            checked_norms(norms, rows.start)
+            nearest, nearer = screen.nearest(block)
+            assigned[rows], distances[rows] = nearest, norms + nearer
+
+        list(pool.map(assign, row_slices(n, side)))
     return assigned, distances
 
 
-def _candidates(
-    x: torch.Tensor, c: torch.Tensor, c_norms: Float64[np.ndarray, "k"], bound: float, device: str
-) -> tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "p"]]:
-    """The pairs (row, centroid) that a float32 product leaves in question: at least the nearest of each row."""
-    offsets = torch.from_numpy(c_norms.astype(np.float32)).to(device)
-    scores = torch.addmm(offsets, x.to(device).float(), c.to(device).T, alpha=-2)
-    near = scores <= scores.amin(dim=1, keepdim=True) + 2 * bound
-    i, j = near.cpu().nonzero(as_tuple=True)
-    return i.numpy(), j.numpy()
+def _rows_at_once(d: int, memory: int) -> int:
+    """Rows of a block such that its tile (products, masks, candidates) and its float64 rows fit."""
+    side = 1024
+    while side > 16 and side * (1024 * 14 + 24 * d) > memory // 2:
+        side //= 2
+    return side
 
 
-def _float32_bound(d: int, largest_x: float, largest_c: float) -> float:
-    """How far a float32 ``|c|^2 - 2 <x, c>`` is from the exact one, at most.
-
-    The product is off by ``2 (d + 2) u * 2 |x| |c|`` (any order, any rounding direction, u = 2^-24), and rounding ``|c|^2`` and the sum
-    adds at most ``4 u (|c|^2 + 2 |x| |c|)``.
-    """
-    product = 2 * np.sqrt(largest_x * largest_c)
-    return float(2.0**-24 * 1.01 * ((2 * d + 8) * product + 4 * largest_c)) + 2.0**-40
-
-
-def _centroid_norms(centroids: Float32[np.ndarray, "k d"]) -> Float64[np.ndarray, "k"]:
-    """The exact ``<c, c>`` of each centroid."""
-    exact = centroids.astype(np.float64)
-    return np.einsum("kd,kd->k", exact, exact)
+def _squared_lengths(block: torch.Tensor) -> Float64[np.ndarray, "b"]:
+    exact = block.double()
+    lengths: Float64[np.ndarray, "b"] = torch.linalg.vecdot(exact, exact).numpy()
+    return lengths

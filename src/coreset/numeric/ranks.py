@@ -106,10 +106,7 @@ def answered(
         digits = _digit(order[mask], key_hash[mask], depth, prefix.order_bits)
         return np.bincount(digits.astype(np.int64), minlength=1 << DIGIT_BITS)
     index = np.flatnonzero(mask)
-    return [
-        OrderKey(int(o), int(h), k)
-        for o, h, k in zip(order[index], key_hash[index], keys(index), strict=True)
-    ]
+    return [OrderKey(int(o), int(h), k) for o, h, k in zip(order[index], key_hash[index], keys(index), strict=True)]
 
 
 def merged(a: tuple[Answer, ...], b: tuple[Answer, ...]) -> tuple[Answer, ...]:

@@ -1,4 +1,4 @@
-"""Connected components merged as edges arrive: a forest of row indices, its roots the smallest row of each component."""
+"""Components merged as edges arrive: a forest of row indices whose roots are the smallest row of each."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -13,9 +13,9 @@ def roots(parent: Int64[np.ndarray, "n"], rows: Int64[np.ndarray, "r"]) -> Int64
         >>> roots(np.array([0, 0, 1]), np.array([2, 1]))
         array([0, 0])
     """
-    found = parent[rows]
+    found: Int64[np.ndarray, "r"] = parent[rows]
     while True:
-        above = parent[found]
+        above: Int64[np.ndarray, "r"] = parent[found]
         if np.array_equal(above, found):
             break
         found = above

@@ -29,9 +29,7 @@ def expanded_braces(pattern: str) -> list[str]:
     """
     words = list(islice(_words(pattern), MOST_FILES + 1))
     if len(words) > MOST_FILES:
-        raise InputError(
-            f"'{pattern}' stands for more than {MOST_FILES} files: give the shards of one run in fewer"
-        )
+        raise InputError(f"'{pattern}' stands for more than {MOST_FILES} files: give the shards of one run in fewer")
     return words
 
 

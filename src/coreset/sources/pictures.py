@@ -43,13 +43,9 @@ def decoded(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         (255, 255, 255)
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
-        raise RuntimeError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: truncated pictures would pass as whole."
-        )
+        raise RuntimeError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: truncated pictures would pass as whole.")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # pixel limits are checked here; odd metadata does not matter to a picture
+        warnings.simplefilter("ignore")  # pixel limits are checked here; odd metadata does not matter to a picture
         try:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _check_size(image, max_pixels)

@@ -113,9 +113,7 @@ def _lines(path: str, listed_in: str | None) -> list[str]:
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the list {path} cannot be read ({error}): give a text file with one path a line"
-        ) from error
+        raise InputError(f"the list {path} cannot be read ({error}): give a text file with one path a line") from error
     patterns = [line for line in lines if line and not line.startswith("#")]
     if not patterns:
         raise InputError(f"the list {path} names no file: put one path or pattern on each line")
@@ -129,24 +127,16 @@ def _refuse_url(pattern: str) -> None:
         )
     url = _URL.match(pattern)
     if url:
-        raise InputError(
-            f"'{pattern}' is remote, and this version reads local files: copy or mount the tars first"
-        )
+        raise InputError(f"'{pattern}' is remote, and this version reads local files: copy or mount the tars first")
 
 
 def _existing(paths: list[str]) -> list[str]:
     if len(paths) > MOST_FILES:
-        raise InputError(
-            f"the input has {len(paths)} files, more than {MOST_FILES}: select from fewer, larger tars"
-        )
+        raise InputError(f"the input has {len(paths)} files, more than {MOST_FILES}: select from fewer, larger tars")
     missing = [path for path in paths if not os.path.lexists(path)]
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (
-            f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        )
-        raise InputError(
-            f"no such file: {shown} ({len(missing)} of {len(paths)} are missing); check the paths"
-        )
+        shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+        raise InputError(f"no such file: {shown} ({len(missing)} of {len(paths)} are missing); check the paths")
     return paths
 
 
@@ -157,17 +147,11 @@ def _tar_size(path: str) -> int:
     except UnicodeEncodeError as error:
         raise InputError(f"the path {path!r} is not UTF-8: rename it") from error
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): check the link and its permissions"
-        ) from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the link and its permissions") from error
     if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path} is a folder: name its tars, '{path}/*.tar'")
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(
-            f"{path} is no regular file: coreset reads a tar more than once, so copy it to a file first"
-        )
+        raise InputError(f"{path} is no regular file: coreset reads a tar more than once, so copy it to a file first")
     if not _TAR_NAME.fullmatch(path):
-        raise InputError(
-            f"{path} is not named like a tar (.tar, .tar.gz, .tgz): name tars only, such as '*.tar'"
-        )
+        raise InputError(f"{path} is not named like a tar (.tar, .tar.gz, .tgz): name tars only, such as '*.tar'")
     return found.st_size

@@ -99,18 +99,12 @@ class TarMembers:
         zeros = self._zeros
         while chunk := self._stream.take(CHUNK):
             if chunk.count(0) != len(chunk):
-                raise BrokenShardError(
-                    "data_after_end", "bytes follow the end of the tar, as in concatenated tars"
-                )
+                raise BrokenShardError("data_after_end", "bytes follow the end of the tar, as in concatenated tars")
             zeros += len(chunk)
             if zeros > _MOST_PADDING:
-                raise BrokenShardError(
-                    "truncated_shard", f"more than {_MOST_PADDING} zeros follow the last member"
-                )
+                raise BrokenShardError("truncated_shard", f"more than {_MOST_PADDING} zeros follow the last member")
         if zeros < 2 * BLOCK:
-            raise BrokenShardError(
-                "truncated_shard", f"the end mark has {zeros} of {2 * BLOCK} bytes", whole=True
-            )
+            raise BrokenShardError("truncated_shard", f"the end mark has {zeros} of {2 * BLOCK} bytes", whole=True)
 
     def _is_end(self, block: bytes) -> bool:
         """Whether this block is the end mark, as far as it goes; raises if the tar ends before it."""

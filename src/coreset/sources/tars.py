@@ -153,9 +153,7 @@ def _samples(
     return broken
 
 
-def _about_the_shard(
-    judge: Judge, broken: BrokenShardError | None, sidecar: Sidecar | None
-) -> Iterator[Reject]:
+def _about_the_shard(judge: Judge, broken: BrokenShardError | None, sidecar: Sidecar | None) -> Iterator[Reject]:
     """What is wrong with the shard as a whole."""
     expected = None if sidecar is None else sidecar.samples
     missing = 0 if expected is None else max(0, expected - judge.keys)
@@ -177,9 +175,7 @@ def _about_the_shard(
         yield Reject(None, None, "bad_sidecar", f"{sidecar.name}: {sidecar.problem}", 0)
     if judge.ignored:
         shown = ", ".join(f"{count} of {ending}" for ending, count in judge.ignored.most_common(10))
-        yield Reject(
-            None, None, "ignored_members", f"{judge.ignored.total()} members that are not read: {shown}", 0
-        )
+        yield Reject(None, None, "ignored_members", f"{judge.ignored.total()} members that are not read: {shown}", 0)
 
 
 @contextmanager
@@ -192,9 +188,7 @@ def _opened(shard: Shard) -> Iterator[io.FileIO]:
                 raise InputError(f"{shard.location} {change}: wait until it is complete, then start again")
             yield file
     except OSError as error:
-        raise OSError(
-            error.errno, f"{error.strerror} while reading the shard {shard.name}", shard.location
-        ) from error
+        raise OSError(error.errno, f"{error.strerror} while reading the shard {shard.name}", shard.location) from error
 
 
 def _not_a_tar(shard: Shard, start: bytes, broken: BrokenShardError) -> str:
@@ -202,6 +196,4 @@ def _not_a_tar(shard: Shard, start: bytes, broken: BrokenShardError) -> str:
         return f"{shard.location} is gzip without a tar ({broken.detail}): fetch it again or leave it out"
     foreign = next((what for magic, what in _FOREIGN.items() if start.lstrip().startswith(magic)), None)
     looks = f"look like {foreign}" if foreign else "are no tar header"
-    return (
-        f"{shard.location} is not a tar, its bytes {looks} ({start[:12]!r}): fetch it again or leave it out"
-    )
+    return f"{shard.location} is not a tar, its bytes {looks} ({start[:12]!r}): fetch it again or leave it out"
