@@ -7,6 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Shapes in signatures are checked here, and only here; the hook must come before numeric is imported.
+install_import_hook("coreset.numeric", "beartype.beartype")
+settings.register_profile("coreset", deadline=None, derandomize=True)  # shared machines are slow now and then
+settings.load_profile("coreset")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is imported: no test needs a network
 for name in ("CORESET_RUN", "CORESET_FAULT"):

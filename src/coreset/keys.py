@@ -47,13 +47,23 @@ def check_keys(parts: Parts, execute: Execute) -> None:
     Raises:
         InputError: One does; names it and its two sources.
     """
-    found = fold(key_checks(parts), min, execute)
+    found = fold(key_checks(parts), smallest, execute)
     if found:
         key, one, other = found[0]
         raise InputError(
             f"Key {key} is in {one} and again in {other}; run again with --prefix-keys to put the source in front of "
             f"every key (nothing is embedded again)."
         )
+
+
+def smallest(a: list[Collision], b: list[Collision]) -> list[Collision]:
+    """The smallest collision of two ranges; at most one, or none.
+
+    Example:
+        >>> smallest([], [("k", "a.tar", "b.tar")])
+        [('k', 'a.tar', 'b.tar')]
+    """
+    return sorted(a + b)[:1]
 
 
 def key_checks(parts: Parts) -> Iterator[partial[list[Collision]]]:

@@ -20,6 +20,9 @@ from jaxtyping import Bool, Float32, Int64, UInt64
 KeyBytes = Callable[[Int64[np.ndarray, "m"]], list[bytes]]
 """Gives the key bytes of a few rows by their indices: asked only where score and hash are equal."""
 
+Bound = Decimal | float | int
+"""A percentage."""
+
 DIGIT_BITS = 16
 GATHER = 1 << 16
 """At most so many rows are gathered and sorted."""
@@ -73,7 +76,7 @@ def descending(scores: Float32[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
     return (~rising).astype(np.uint64)
 
 
-def window_counts(percent: tuple[Decimal | float, Decimal | float], count: int) -> tuple[int, int]:
+def window_counts(percent: tuple[Bound, Bound], count: int) -> tuple[int, int]:
     """The ranks (lo, hi) of a window given in percent: floor of the exact product, never of a rounded one.
 
     Args:
@@ -231,7 +234,7 @@ def group_windows(
     order: UInt64[np.ndarray, "n"],
     key_hash: UInt64[np.ndarray, "n"],
     keys: KeyBytes,
-    percent: tuple[Decimal | float, Decimal | float],
+    percent: tuple[Bound, Bound],
 ) -> Int64[np.ndarray, "n"]:
     """-1, 0 or 1 for a row whose rank within its group is below, in or above a window of percent of the group.
 

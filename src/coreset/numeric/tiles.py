@@ -16,7 +16,7 @@ from coreset.numeric.union import merge, roots
 _DENSE = 32  # a tile with more than one pair in 32 is thinned before its pairs are listed
 _LISTED = 1 << 16  # pairs decided at once; what they join is not looked at again
 
-Rows = Int64[np.ndarray, "b"]
+Rows = Int64[np.ndarray, "_"]  # a signature may hold several, of different lengths
 
 
 @dataclass(frozen=True)
