@@ -183,6 +183,8 @@ def test_status_tells_what_is_out_of_date(finished: Path) -> None:
     states = {stage["name"]: stage["state"] for stage in told["stages"]}
     assert states["dedup"] == "complete"
     assert states["coreset"] == "out of date"
+    funnel = json.loads(done("embed", "--json", *BAD, cwd=finished).out)["funnel"]
+    assert [step["name"] for step in funnel] == ["samples", "embedded", "unlike"]
 
 
 def test_init_writes_a_recipe_that_says_the_defaults(tmp_path: Path, pristine: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from coreset import rows
 from coreset.dedup import DedupParams
 from coreset.engine.errors import InputError
 from coreset.engine.local import in_process, on_processes
+from coreset.engine.stage import params_json
 from coreset.sample import SampleParams
 
 INPUTS = 1000
@@ -263,3 +265,8 @@ def test_empty_clusters_at_the_end_make_no_part(tmp_path: Path, monkeypatch: pyt
     _, survivors, _ = selected_from(tmp_path, given, DedupParams(), SampleParams(n=5))
     assert len(survivors.names) == 1
     assert survivors.counts["rows"] == len(given.keys)
+
+
+def test_equal_windows_are_one_plan_however_they_are_written() -> None:
+    written = [SampleParams(text_rank=(40, 60)), SampleParams(text_rank=(40.0, 60.0)), SampleParams()]
+    assert {json.dumps(params_json(params)) for params in written} == {json.dumps(params_json(SampleParams()))}

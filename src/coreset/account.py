@@ -76,18 +76,18 @@ def quarantined(run: Location) -> list[dict[str, JSON]]:
 
 
 def funnel(run: Location) -> list[Step]:
-    """The steps of a selection as far as it has come, with exact counts."""
+    """The steps of a selection as far as it has come, with exact counts; nothing that is out of date."""
     steps: list[Step] = []
     if embedded := open_parts(join(run, "rows")):
         counts = embedded.counts
         steps.append(Step("samples", counts["samples"], _input_note(counts)))
         steps.append(Step("embedded", counts["rows"], f"{counts['quarantined']:,} quarantined"))
-    if deduplicated := open_parts(join(run, "dedup")):
+    deduplicated, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
+    if deduplicated and is_current(run, "dedup", deduplicated):
         steps.append(
             Step("unlike", deduplicated.counts["kept"], f"{deduplicated.counts['duplicates']:,} near-duplicates")
         )
-    coreset = open_parts(join(run, "coreset"))
-    if deduplicated and coreset and coreset.source == deduplicated.hash:
+    if coreset and is_current(run, "coreset", coreset):
         facts = coreset.facts
         steps.append(Step("text rank", facts["in_text_window"], "in the window of text cosine"))
         steps.append(Step("centroid rank", facts["in_both_windows"], "in the window of centroid cosine"))

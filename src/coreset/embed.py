@@ -24,7 +24,7 @@ from coreset.engine.progress import ticker
 from coreset.engine.stage import Needs, Part, Stage, Summary, Task
 from coreset.keys import embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError, decoded
-from coreset.sources.tars import Pair, Reject, Shard, read_pairs
+from coreset.sources.tars import Pair, Reject, Shard, read_pairs, read_sidecar
 
 if TYPE_CHECKING:
     import torch
@@ -159,7 +159,8 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
     write_quarantine(rejects, shard.name, part)
     quarantined = sum(reject.rows for reject in rejects)
     summary = {"samples": table.rows + quarantined, "rows": table.rows, "quarantined": quarantined}
-    incomplete = any(reject.reason in BROKEN and reject.rows == 0 for reject in rejects)
+    is_broken = any(reject.reason in BROKEN for reject in rejects)
+    incomplete = is_broken and ((sidecar := read_sidecar(shard)) is None or sidecar.samples is None)
     return table.close({**summary, "incomplete": int(incomplete)}, **written_keys(params.prefix_keys, identity))
 
 

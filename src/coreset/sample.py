@@ -76,7 +76,8 @@ class SampleParams:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         for name in ("text_rank", "centroid_rank"):
-            low, high = getattr(self, name)
+            low, high = (float(bound) for bound in getattr(self, name))
+            object.__setattr__(self, name, (low, high))  # 40 and 40.0 are one window: one plan, the same bytes
             if not 0 <= low < high <= 100:
                 raise UsageError(
                     f"--{name.replace('_', '-')} {low:g} {high:g} must be two percentages, 0 <= low < high <= 100."
