@@ -87,7 +87,7 @@ class Screen:
             found = products.cpu().numpy()
             best = found.max(axis=1)
             top = np.maximum(top, best - self.r[part][-1] - 2 * engine.rounding * np.abs(best))
-            near = found >= _least(top, codes, engine)[:, None]
+            near = found >= _least(top, codes, engine).astype(found.dtype)[:, None]  # one dtype: no wide copy
             i, j = np.divmod(np.flatnonzero(near), near.shape[1])
             listed.append((i, self.order[part][j], found[i, j].astype(np.float64)))
             if len(rows) > 1 and sum(len(pairs[0]) for pairs in listed) > _LISTED:
@@ -99,8 +99,9 @@ class Screen:
 
 def _least(top: Float64[np.ndarray, "b"], codes: Codes, engine: Engine) -> Int64[np.ndarray, "b"]:
     """The smallest T that a candidate may have; ``top`` is a lower bound of the best, short of the row's own r."""
-    least: Int64[np.ndarray, "b"] = np.floor(top - codes.r - 4 * engine.rounding * np.abs(top)).astype(np.int64)
-    return least
+    least = np.floor(top - codes.r - 4 * engine.rounding * np.abs(top))
+    fitting: Int64[np.ndarray, "b"] = np.maximum(least, -(2.0**31)).astype(np.int64)  # T is an int32
+    return fitting
 
 
 def fitted_screen(vectors: RowBlocks, centroids: Float32[np.ndarray, "k d"], *, device: str) -> Screen:
