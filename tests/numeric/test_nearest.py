@@ -4,12 +4,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import fraction_distance, nearest
 from strategies import hard_rows, unit_rows
 
 from coreset.numeric import candidates
+from coreset.numeric.codes import coded_rows
 from coreset.numeric.nearest import centroid_cosines, nearest_centroids, rounded_centroids, squared_distances
 
 
@@ -38,11 +40,28 @@ def test_many_centroids_agree(k: int, memory: int) -> None:
     rng = np.random.default_rng(k)
     rows = unit_rows(rng, 1500, 24)
     centroids = rounded_centroids(rng.normal(size=(k, 24)).astype(np.float32) * np.float32(0.15))
-    centroids[k // 2] *= np.float32(16 / 16)
     full = exactly(rows, centroids)
     assigned, distances = nearest_centroids(rows, centroids, memory=memory, threads=2)
     np.testing.assert_array_equal(assigned, full.argmin(axis=1))
     np.testing.assert_array_equal(distances, full.min(axis=1))
+
+
+@given(st.integers(0, 2**32), st.sampled_from([3, 64, 300]), st.sampled_from([0.1, 1.0, 3.9]))
+@settings(max_examples=40, deadline=None)
+def test_the_screen_bounds_what_it_stands_for(seed: int, d: int, length: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = unit_rows(rng, 20, d)
+    centroids = rounded_centroids(unit_rows(rng, 15, d).astype(np.float32) * np.float32(length))
+    screen = candidates.fitted_screen(rows, centroids, device="cpu")
+    codes, _ = coded_rows(torch.from_numpy(rows), screen.scale)
+    products = (screen.layout.padded(codes).double() @ screen.codes.double().T).numpy()
+    products += 127 * screen.layout.centre
+    unit, mean = screen.scale.step**2, screen.scale.mean.double().numpy()
+    # f of the module's docstring: -|x - c|^2 / 2, without the part that depends on the row alone
+    f = -exactly(rows, centroids)[:, screen.order] / 2 + (np.square(rows - mean).sum(axis=1) / 2)[:, None]
+    half = ((codes.r - 127) / 2)[:, None]  # h(x) / s^2, rounded up
+    assert (products >= f / unit - half - 1).all()
+    assert (products <= f / unit + half + screen.r + 1).all()
 
 
 def test_equally_far_centroids_give_the_lower_index() -> None:

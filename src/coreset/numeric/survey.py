@@ -12,7 +12,7 @@ from coreset.numeric.codes import LARGEST, Codes, Layout, Scale, coded_rows, fit
 from coreset.numeric.copies import fingerprints
 
 _SAMPLE = 1024
-_READ_ROWS = 2048
+_READ_ROWS = 512
 
 
 @dataclass(frozen=True)
