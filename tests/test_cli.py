@@ -589,7 +589,8 @@ def test_first_keys_that_two_shards_share_are_refused_before_any_work(place: Pat
 def test_later_keys_are_found_by_the_full_check_and_rewritten_without_embedding(place: Path) -> None:
     same_keys(place, first=3)
     check_refused(coreset("embed", cwd=place), 3, "Key 000000003", "a.tar", "b.tar", "nothing is embedded again")
-    check_refused(coreset("dedup", cwd=place), 3, "Key 000000003", "--prefix-keys")
+    check_refused(coreset("dedup", cwd=place), 3, "run/rows is not there or not complete", "coreset embed")
+    check_refused(coreset("embed", cwd=place), 3, "Key 000000003", "--prefix-keys")
     location = place / "run/rows/00000.npy"
     marked = location.read_bytes()[:-1] + b"\x01"  # embedding again would undo this
     location.write_bytes(marked)

@@ -55,9 +55,9 @@ def test_a_key_that_stands_twice_is_named_with_both_sources(
 ) -> None:
     given = random_given(11)
     monkeypatch.setattr("coreset.keys.RANGE_ROWS", -(-len(given.keys) // ranges))
-    check_keys(rows_of(tmp_path / "good", given, parts=3), in_process)
+    check_keys(rows_of(tmp_path / "good", given, parts=3).locations(), in_process)
     given.keys[-1] = given.keys[0]
-    parts = rows_of(tmp_path / "bad", given, parts=3)
+    parts = rows_of(tmp_path / "bad", given, parts=3).locations()
     assert (len(list(key_checks(parts))) > 1) == (ranges > 1)
     with pytest.raises(InputError, match=f"Key {given.keys[0]} is in 00000.tar and again in 0000..tar"):
         check_keys(parts, in_process)

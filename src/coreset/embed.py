@@ -21,8 +21,8 @@ from coreset.engine import files
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location
 from coreset.engine.progress import ticker
-from coreset.engine.stage import Needs, Part, Stage, Summary, Task
-from coreset.keys import embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
+from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task
+from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError, decoded
 from coreset.sources.tars import Pair, Reject, Shard, read_pairs, read_sidecar
 
@@ -122,7 +122,9 @@ def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]
     return params, choice
 
 
-def embed_stage(folder: Location, shards: Sequence[Shard], params: EmbedParams, choice: Choice) -> Stage:
+def embed_stage(
+    folder: Location, shards: Sequence[Shard], params: EmbedParams, choice: Choice, execute: Execute
+) -> Stage:
     """Plan `rows/`: one part per shard, numbered in the order in which shards were first seen."""
     plan = files.read_json(files.join(folder, "plan.json")) or {"inputs": {}}
     by_name = {shard.name: shard for shard in shards}
@@ -136,8 +138,11 @@ def embed_stage(folder: Location, shards: Sequence[Shard], params: EmbedParams, 
             identity = {"name": name, "size": by_name[name].size}
             yield Task(files.join(folder, numbers[name]), write_rows, (by_name[name], params, choice), identity)
 
+    def check() -> None:
+        check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
+
     needs = Needs(threads=choice.threads)
-    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, aside="../quarantine/embed-")
+    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside="../quarantine/embed-")
 
 
 def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) -> Summary:

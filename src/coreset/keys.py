@@ -15,7 +15,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location
-from coreset.engine.stage import PARQUET, Execute, Part, Parts, Summary, fold
+from coreset.engine.stage import PARQUET, Execute, Part, Summary, fold
 
 RANGE_ROWS = 1 << 24
 """The full check looks at ranges of key_hash that hold about so many rows each: 400 MB of hashes and sorting."""
@@ -41,13 +41,13 @@ def plain_key(key: str) -> str:
     return key
 
 
-def check_keys(parts: Parts, execute: Execute) -> None:
-    """Make sure that no key stands twice in `rows/`.
+def check_keys(locations: Sequence[Location], execute: Execute) -> None:
+    """Make sure that no key stands twice in the parts of `rows/`.
 
     Raises:
         InputError: One does; names it and its two sources.
     """
-    found = fold(key_checks(parts), smallest, execute)
+    found = fold(key_checks(locations), smallest, execute)
     if found:
         key, one, other = found[0]
         raise InputError(
@@ -66,12 +66,12 @@ def smallest(a: list[Collision], b: list[Collision]) -> list[Collision]:
     return sorted(a + b)[:1]
 
 
-def key_checks(parts: Parts) -> Iterator[partial[list[Collision]]]:
+def key_checks(locations: Sequence[Location]) -> Iterator[partial[list[Collision]]]:
     """One read-only call for each range of key_hash."""
-    ranges = max(1, -(-parts.counts.get("rows", 0) // RANGE_ROWS))
+    ranges = max(1, -(-sum(map(rows.count_rows, locations)) // RANGE_ROWS))
     bounds = [(1 << 64) * i // ranges for i in range(ranges + 1)]
     for low, high in pairwise(bounds):
-        yield partial(first_collision, parts.locations(), low, high - 1)
+        yield partial(first_collision, locations, low, high - 1)
 
 
 def first_collision(locations: Sequence[Location], low: int, high: int) -> list[Collision]:

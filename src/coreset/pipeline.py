@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coreset import cluster, dedup, embed, sample
@@ -13,7 +12,6 @@ from coreset.engine.files import Location, join
 from coreset.engine.local import in_process
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
-from coreset.keys import check_keys
 from coreset.recipe import Recipe
 from coreset.sources.tars import Shard, check_shard, find_shards, input_root
 
@@ -63,15 +61,13 @@ class Run:
 
 def embedded(run: Run, recipe: Recipe) -> Parts:
     """Stage 1: `rows/`, complete and with unique keys."""
-    _ = run.task_memory
+    _ = run.task_memory  # refuses a budget that is too small before anything is read
     shards = listed_shards(recipe, prefixed=recipe.embed.prefix_keys)
     run.progress.note(f"{len(shards):,} shard(s); loading {model_name(recipe)}")
     params, choice = embed.resolved(recipe.embed, run.at("rows"))
     run.progress.note(f"device {params.device}, {params.precision}, {params.threads} thread(s)")
-    stage = embed.embed_stage(run.at("rows"), shards, params, choice)
-    rows = completed(run, stage, input_root(shards))
-    check_keys(rows, run.execute)
-    return rows
+    stage = embed.embed_stage(run.at("rows"), shards, params, choice, run.execute)
+    return completed(run, stage, input_root(shards))
 
 
 def model_name(recipe: Recipe) -> str:
@@ -119,7 +115,6 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
     if not strict and (standing := standing_clusters(run, rows)) is not None:
         return standing
     memory = run.task_memory
-    check_keys(rows, run.execute)
     given = recipe.cluster.centroids
     params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
     training = cluster.centroids_stage(run.at("centroids"), rows, params, given, run.execute, run.memory)
@@ -191,11 +186,6 @@ def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
         note_root(run.folder, root)
     check_sums(run.folder, stage.name, parts)
     return parts
-
-
-def stage_folders() -> Sequence[str]:
-    """The folders of a run, in the order of the stages."""
-    return ("rows", "centroids", "clusters", "dedup", "coreset")
 
 
 def default_memory() -> int:

@@ -117,13 +117,14 @@ def run(
     json: Json = False,
 ) -> None:
     """Run all stages of a recipe: embed, cluster, dedup, sample."""
+    from coreset.cli.show import FOLDERS
     from coreset.pipeline import selected
     from coreset.recipe import NAME, read_recipe
 
     common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
     recipe_of = read_recipe(recipe or NAME)
     if dry_run:
-        common.show_plan(recipe_of, ("rows", "centroids", "clusters", "dedup", "coreset"))
+        common.show_plan(recipe_of, FOLDERS)
         return
     with common.writing() as run_of:
         selected(run_of, recipe_of)

@@ -57,12 +57,31 @@ class Meter:
         return f"{self.stage}: {said} in {duration(self.seconds)}"
 
 
-class Lines:
+class Said:
+    """What both displays say in a line of its own."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._meter, self._stop = Meter(), threading.Event()
+
+    def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
+        """Say that a stage was complete."""
+        self._console.print(reuse_line(stage, counts))
+
+    def redo(self, stage: str, changes: Sequence[str]) -> None:
+        """Say why a stage is computed anew."""
+        self._console.print(redo_line(stage, changes))
+
+    def note(self, text: str) -> None:
+        """Say what was decided."""
+        self._console.print(plain(text))
+
+
+class Lines(Said):
     """A log line when a stage begins and ends, and every 30 s."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-        self._meter, self._stop = Meter(), threading.Event()
+        super().__init__(Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True))
         threading.Thread(target=self._log, daemon=True).start()
 
     def start(self, stage: str, parts: int, done: int) -> None:
@@ -80,18 +99,6 @@ class Lines:
         self._console.print(self._meter.closing(counts))
         self._meter.stage = ""
 
-    def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
-        """Say that a stage was complete."""
-        self._console.print(reuse_line(stage, counts))
-
-    def redo(self, stage: str, changes: Sequence[str]) -> None:
-        """Say why a stage is computed anew."""
-        self._console.print(redo_line(stage, changes))
-
-    def note(self, text: str) -> None:
-        """Say what was decided."""
-        self._console.print(plain(text))
-
     def close(self) -> None:
         """Stop logging."""
         self._stop.set()
@@ -104,12 +111,11 @@ class Lines:
                 self._console.print(f"{meter.stage}: " + ", ".join(fact for fact in facts if fact))
 
 
-class Bars:
+class Bars(Said):
     """A bar for each stage."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._meter, self._stop = Meter(), threading.Event()
+        super().__init__(Console(stderr=True, highlight=False, markup=False, emoji=False))
         self._bars = Progress(
             TextColumn("{task.description:<9}"),
             BarColumn(bar_width=30),
@@ -139,18 +145,6 @@ class Bars:
         """Replace the bar by what the stage came to."""
         self._bars.update(self._task, visible=False)
         self._console.print(self._meter.closing(counts))
-
-    def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
-        """Say that a stage was complete."""
-        self._console.print(reuse_line(stage, counts))
-
-    def redo(self, stage: str, changes: Sequence[str]) -> None:
-        """Say why a stage is computed anew."""
-        self._console.print(redo_line(stage, changes))
-
-    def note(self, text: str) -> None:
-        """Say what was decided."""
-        self._console.print(plain(text))
 
     def close(self) -> None:
         """Take the bars off the terminal."""

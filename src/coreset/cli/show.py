@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from coreset.recipe import Recipe
 
 FOLDERS = ("rows", "centroids", "clusters", "dedup", "coreset")
-PAPER = {"samples": 2_053_332_591, "unlike": 951_700_000, "text rank": 190_300_000, "centroid rank": 38_070_000}
 EXAMPLES = 5
 
 
@@ -223,8 +221,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def now() -> float:
-    """Seconds of a clock that only goes forward."""
-    return time.monotonic()

@@ -92,7 +92,8 @@ class Stage:
         needs: of each task
         receipt: reads the receipt from a part's Parquet, as JSON text; None if there is none
         inputs: identities of foreign files by name; new ones may be added later, none may change
-        facts: what `stage.json` says besides counts; called once everything is there
+        check: raises if the parts may not stand together; called once all are there, before it is said
+        facts: what `stage.json` says besides counts; called last
         aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`
     """
 
@@ -103,6 +104,7 @@ class Stage:
     receipt: Callable[[Location], str | None]
     needs: Needs = Needs()
     inputs: Mapping[str, JSON] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
     facts: Callable[[], dict[str, JSON]] = dict
     aside: str | None = None
 
@@ -113,9 +115,10 @@ class Stage:
 
     @property
     def plan(self) -> dict[str, JSON]:
-        """What `plan.json` says."""
+        """What `plan.json` says, as it reads when it is read back."""
         identity = {"stage": self.params.stage, "rule": self.params.rule, "params": params_json(self.params)}
-        return {**identity, "source": self.source, "inputs": dict(self.inputs)}
+        plan: dict[str, JSON] = as_read({**identity, "source": self.source, "inputs": dict(self.inputs)})
+        return plan
 
     @property
     def plan_hash(self) -> str:
@@ -276,7 +279,7 @@ def fold(
 
 def finished(stage: Stage) -> Parts | None:
     """The stage as it stands, if it is complete and was made by this plan with these inputs."""
-    if files.read_json(files.join(stage.folder, "plan.json")) != json.loads(json.dumps(stage.plan)):
+    if files.read_json(files.join(stage.folder, "plan.json")) != stage.plan:
         return None
     return open_parts(stage.folder)
 
@@ -306,11 +309,11 @@ def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
     found = files.read_json(files.join(stage.folder, "plan.json"))
     if found is None:
         return []
-    if overwrite and found != json.loads(json.dumps(stage.plan)):
+    if overwrite and found != stage.plan:
         remove_strangers(stage, {})
         files.remove(stage.folder)
         return []
-    changes = changed_fields(found, json.loads(json.dumps(stage.plan)))
+    changes = changed_fields(found, stage.plan)
     fatal = [change for change in changes if change[0] not in stage.params.redo]
     if fatal:
         name, old, new = fatal[0]
@@ -349,7 +352,7 @@ def lay_plan(stage: Stage) -> None:
     found = files.read_json(location)
     if found is None and (names := files.names_in(stage.folder)):
         raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is not ours; use another --run.")
-    if found != json.loads(json.dumps(stage.plan)):
+    if found != stage.plan:
         files.remove(files.join(stage.folder, "stage.json"))
         files.write_json(location, stage.plan)
 
@@ -378,7 +381,7 @@ def committed(stage: Stage, task: Task) -> Finished | None:
         return None
     text = stage.receipt(location)
     receipt = json.loads(text) if text else {}
-    if receipt.get("plan") != stage.plan_hash or receipt["inputs"] != json.loads(json.dumps(task.inputs)):
+    if receipt.get("plan") != stage.plan_hash or receipt["inputs"] != as_read(task.inputs):
         return None
     seals = {suffix: Seal(**seal) for suffix, seal in receipt["files"].items()}
     for suffix, seal in seals.items():
@@ -388,6 +391,7 @@ def committed(stage: Stage, task: Task) -> Finished | None:
 
 def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
     """Remove what belongs to no part, add up the counts, write `stage.json`."""
+    stage.check()
     facts = stage.facts()
     counts: Summary = {}
     for part in parts:
@@ -458,6 +462,16 @@ def seal_of(side: Outgoing) -> Seal:
 def params_json(params: Params) -> dict[str, JSON]:
     """The fields of a params dataclass as JSON values."""
     return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+
+
+def as_read(value: JSON) -> JSON:
+    """A JSON value as it reads when it is written and read back: tuples become lists.
+
+    Example:
+        >>> as_read({"window": (40, 60)})
+        {'window': [40, 60]}
+    """
+    return json.loads(json.dumps(value))
 
 
 def brief(value: JSON, width: int = 120) -> str:

@@ -74,25 +74,6 @@ def _tensor(block: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.require(np.asarray(block), requirements=["C", "W"]))
 
 
-def squared_norms(vectors: RowBlocks, *, memory: int = 1 << 30) -> Float64[np.ndarray, "n"]:
-    """The exact ``<x, x>`` of each row.
-
-    Raises:
-        ValueError: if a row is not finite, or longer than float64 sums stay exact for (``<x, x>`` above 2).
-
-    Example:
-        >>> squared_norms(np.array([[1, 0], [0.5, 0.5]], np.float16))
-        array([1. , 0.5])
-    """
-    n, d = vectors.shape
-    norms = np.empty(n)
-    for rows in row_slices(n, max(1, min(2048, memory // (32 * max(d, 1))))):
-        block = block_tensor(vectors, rows).double()
-        norms[rows] = torch.linalg.vecdot(block, block).numpy()
-        checked_norms(norms[rows], rows.start)
-    return norms
-
-
 def checked_norms(norms: Float64[np.ndarray, "b"], first: int) -> None:
     """Refuses rows that are not finite or far too long; ``first`` is the index of the first of them.
 
