@@ -68,7 +68,7 @@ def made_stage(run: Path, order: Sequence[int] = range(4), source: str | None = 
         counts = str(run / "counts")
         return [Task(f"{run}/made/{number:03d}", write_made, (of, number, counts), number) for number in order]
 
-    return Stage(f"{run}/made", of, tasks, source, receipt, aside=ASIDE)
+    return Stage(f"{run}/made", of, tasks, source, receipt, aside=(ASIDE,))
 
 
 def made(run: Path) -> list[str]:

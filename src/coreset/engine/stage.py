@@ -94,7 +94,8 @@ class Stage:
         inputs: identities of foreign files by name; new ones may be added later, none may change
         check: raises if the parts may not stand together; called once all are there, before it is said
         facts: what `stage.json` says besides counts; called last
-        aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`
+        aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`; those
+            of other stages that fill the same folder too, so that none of theirs outlives them
     """
 
     folder: Location
@@ -106,7 +107,7 @@ class Stage:
     inputs: Mapping[str, JSON] = field(default_factory=dict)
     check: Callable[[], None] = lambda: None
     facts: Callable[[], dict[str, JSON]] = dict
-    aside: str | None = None
+    aside: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -331,11 +332,28 @@ def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
 
 def changed_fields(old: dict[str, JSON], new: dict[str, JSON]) -> list[tuple[str, JSON, JSON]]:
     """Name, old and new value of everything that differs between two plans; added inputs do not count."""
-    pairs = [(name, old.get(name), new.get(name)) for name in ("rule", "source")]
+    pairs = [(name, old.get(name), new.get(name)) for name in ("stage", "rule", "source")]
     names = sorted(old["params"].keys() | new["params"].keys())
     pairs += [(name, old["params"].get(name), new["params"].get(name)) for name in names]
     pairs += [(f"input {name}", value, new["inputs"].get(name)) for name, value in old["inputs"].items()]
     return [(name, before, after) for name, before, after in pairs if before != after]
+
+
+def part_numbers(folder: Location, names: Iterable[str]) -> dict[str, str]:
+    """The part of each input by its name: numbered in the order in which they were first planned, new ones last.
+
+    `plan.json` is sorted by name, so the order stands in the `part` that each input has there.
+
+    Example:
+        >>> part_numbers("/nowhere", ["b.tar", "a.tar"])
+        {'b.tar': '00000', 'a.tar': '00001'}
+    """
+    names = list(names)
+    before = (files.read_json(files.join(folder, "plan.json")) or {"inputs": {}})["inputs"]
+    known = set(names)
+    order = sorted((name for name in before if name in known), key=lambda name: int(before[name]["part"]))
+    order += [name for name in names if name not in before]
+    return {name: f"{number:05d}" for number, name in enumerate(order)}
 
 
 def lay_plan(stage: Stage) -> None:
@@ -346,8 +364,8 @@ def lay_plan(stage: Stage) -> None:
     """
     files.make_folder(stage.folder)
     files.sweep(stage.folder)
-    if stage.aside is not None:
-        files.sweep(os.path.dirname(file_of(stage.folder, "", stage.aside)))
+    for aside in stage.aside:
+        files.sweep(os.path.dirname(file_of(stage.folder, "", aside)))
     location = files.join(stage.folder, "plan.json")
     found = files.read_json(location)
     if found is None and (names := files.names_in(stage.folder)):
@@ -425,10 +443,11 @@ def remove_strangers(stage: Stage, listed: Mapping[str, JSON]) -> None:
 
 def asides(stage: Stage) -> list[Location]:
     """The stage's files in other folders."""
-    if stage.aside is None:
-        return []
-    folder, _, prefix = file_of(stage.folder, "", stage.aside).rpartition("/")
-    return [files.join(folder, name) for name in files.names_in(folder) if name.startswith(prefix)]
+    found = []
+    for aside in stage.aside:
+        folder, _, prefix = file_of(stage.folder, "", aside).rpartition("/")
+        found += [files.join(folder, name) for name in files.names_in(folder) if name.startswith(prefix)]
+    return found
 
 
 def check_size(location: Location, size: int) -> None:
