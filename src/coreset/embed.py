@@ -21,8 +21,9 @@ from coreset.engine import files
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location
 from coreset.engine.progress import ticker
-from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task
+from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
 from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
+from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError, decoded
 from coreset.sources.tars import Pair, Reject, Shard, read_pairs, read_sidecar
 
@@ -126,23 +127,20 @@ def embed_stage(
     folder: Location, shards: Sequence[Shard], params: EmbedParams, choice: Choice, execute: Execute
 ) -> Stage:
     """Plan `rows/`: one part per shard, numbered in the order in which shards were first seen."""
-    plan = files.read_json(files.join(folder, "plan.json")) or {"inputs": {}}
     by_name = {shard.name: shard for shard in shards}
-    order = [name for name in plan["inputs"] if name in by_name]
-    order += [name for name in by_name if name not in plan["inputs"]]
-    numbers = {name: f"{number:05d}" for number, name in enumerate(order)}
-    identities = {name: {"size": by_name[name].size, "part": numbers[name]} for name in order}
+    numbers = part_numbers(folder, by_name)
+    identities = {name: {"size": by_name[name].size, "part": number} for name, number in numbers.items()}
 
     def tasks() -> Iterator[Task]:
-        for name in order:
+        for name, number in numbers.items():
             identity = {"name": name, "size": by_name[name].size}
-            yield Task(files.join(folder, numbers[name]), write_rows, (by_name[name], params, choice), identity)
+            yield Task(files.join(folder, number), write_rows, (by_name[name], params, choice), identity)
 
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
     needs = Needs(threads=choice.threads)
-    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside="../quarantine/embed-")
+    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES)
 
 
 def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) -> Summary:
@@ -161,7 +159,7 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
         vectors.write(images.astype(np.float16))
         ticker.add(len(pairs))
     vectors.close()
-    write_quarantine(rejects, shard.name, part)
+    write_quarantine(EmbedParams.stage, rejects, shard.name, part)
     quarantined = sum(reject.rows for reject in rejects)
     summary = {"samples": table.rows + quarantined, "rows": table.rows, "quarantined": quarantined}
     is_broken = any(reject.reason in BROKEN for reject in rejects)
@@ -261,24 +259,6 @@ def row_table(
         "md5": [pair.hashes.get("md5") for pair in pairs],
     }
     return pa.table(columns, schema=rows.ROWS)
-
-
-def write_quarantine(rejects: Sequence[Reject], source: str, part: Part) -> None:
-    """Write what was refused of one source, in the source's order; no file if nothing was."""
-    suffix = f"../quarantine/embed-{part.name}.parquet"
-    if not rejects:
-        part.without(suffix)
-        return
-    ordered = sorted(rejects, key=lambda reject: (reject.row is None, reject.row or 0, reject.reason))
-    columns = {
-        "source": [source] * len(ordered),
-        "key": [reject.key for reject in ordered],
-        "source_row": [reject.row for reject in ordered],
-        "reason": [reject.reason for reject in ordered],
-        "detail": [reject.detail for reject in ordered],
-        "rows": [reject.rows for reject in ordered],
-    }
-    rows.write_table(part.file(suffix), pa.table(columns, schema=rows.QUARANTINE))
 
 
 def embedding_identity(shard: Shard, params: EmbedParams) -> str:

@@ -16,6 +16,7 @@ from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location
 from coreset.engine.stage import PARQUET, Execute, Part, Summary, fold
+from coreset.quarantine import quarantine_suffix
 
 RANGE_ROWS = 1 << 24
 """The full check looks at ranges of key_hash that hold about so many rows each: 400 MB of hashes and sorting."""
@@ -110,7 +111,7 @@ def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
     before = part.location + PARQUET
     with part.file(rows.VECTORS) as file, files.local_path(part.location + rows.VECTORS).open("rb") as vectors:
         shutil.copyfileobj(vectors, file, 8 << 20)
-    quarantine = f"../quarantine/embed-{part.name}.parquet"
+    quarantine = quarantine_suffix("embed", part)
     kept = os.path.normpath(files.join(os.path.dirname(part.location), quarantine))
     if files.size_of(kept) is not None:
         with part.file(quarantine) as file, files.local_path(kept).open("rb") as refused:
