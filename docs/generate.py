@@ -88,7 +88,7 @@ def pages() -> dict[str, str]:
 
 def cli_page() -> Iterator[str]:
     """Lines of the page on the command line."""
-    commands = {callback.__name__: callback for callback in map(callback_of, app.registered_commands)}
+    commands = {found.name or callback_of(found).__name__: callback_of(found) for found in app.registered_commands}
     yield "# The command line"
     yield ""
     yield MARK.format(source="the commands and the parameters in src/coreset")

@@ -14,7 +14,9 @@ import pytest
 import coreset
 
 ROOT = Path(coreset.__file__).parent
-STAGES = ("embed", "cluster", "dedup", "sample")
+STAGES = ("embed", "import_", "cluster", "dedup", "sample")
+IMPORT = ("import_rows", "import_samples")
+BESIDE_STAGES = (*IMPORT, "keys", "quarantine", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -24,9 +26,14 @@ MAY_IMPORT_OF_CORESET = {
     "sources": {"sources", "engine"},
     "rows": {"rows", "engine", "numeric"},
     "encoder": {"encoder", "engine", "sources"},
-    "keys": {"keys", "rows", "engine"},
+    "vectors": {"vectors", "rows", "engine"},
+    "quarantine": {"quarantine", "sources", "rows", "engine"},
+    "keys": {"keys", "quarantine", "rows", "engine"},
     "account": {"account", "rows", "engine"},
-    **{stage: {stage, "sources", "encoder", "rows", "keys", "account", "numeric", "engine"} for stage in STAGES},
+    **{name: {*IMPORT, "sources", "rows", "keys", "numeric", "engine"} for name in IMPORT},
+    **{
+        stage: {stage, *BESIDE_STAGES, "encoder", "rows", "account", "numeric", "sources", "engine"} for stage in STAGES
+    },
     "recipe": {*STAGES, "sources", "rows", "engine"},
     "demo": {"encoder"},
 }
@@ -37,7 +44,16 @@ MAY_BE_IMPORTED_BY = {
     "open_clip": ("encoder.py",),
     "ray": (),
     "torch": ("encoder.py", "numeric/", "embed.py"),
-    "pyarrow": ("rows.py", "keys.py", "account.py", "sources/", "results/", *(f"{stage}.py" for stage in STAGES)),
+    "pyarrow": (
+        "rows.py",
+        "keys.py",
+        "quarantine.py",
+        "account.py",
+        "import_rows.py",
+        "sources/",
+        "results/",
+        *(f"{stage}.py" for stage in STAGES),
+    ),
 }
 """Libraries and the only modules that may import them; `embed.py` names torch for the type checker only."""
 

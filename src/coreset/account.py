@@ -121,10 +121,26 @@ def journal(run: Location, stage: str, workers: int) -> Iterator[None]:
 
 def note_root(run: Location, root: str) -> None:
     """Note in `run.json` the folder that the names of the sources start from; it may move between two commands."""
+    _note(run, root=root)
+
+
+def note_times(run: Location, times: Mapping[str, int]) -> None:
+    """Note in `run.json` when files that the run reads where they lie were last written, in nanoseconds."""
+    _note(run, times=dict(times))
+
+
+def _note(run: Location, **values: JSON) -> None:
     location = join(run, "run.json")
     said = files.read_json(location) or {"stages": {}}
-    if said.get("root") != root:
-        files.write_json(location, {**said, "root": root})
+    noted = {**said, **{name: value for name, value in values.items() if value or name in said}}
+    if said != noted:
+        files.write_json(location, noted)
+
+
+def noted_times(run: Location) -> dict[str, int]:
+    """When files that the run reads where they lie were last written, as `run.json` says."""
+    times: dict[str, int] = (files.read_json(join(run, "run.json")) or {}).get("times", {})
+    return times
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from coreset.engine.files import Location
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Parts, Stage, Summary, Task, fold
 from coreset.numeric.ranks import OrderKey, answered, between, keys_at_ranks, merged, rows_in_order
+from coreset.vectors import PickedRows, row_vectors, vectors_file
 
 ROWS_PER_CLUSTER = 20533
 """The paper's ratio: 100,000 clusters for 2,053,332,591 rows."""
@@ -208,7 +209,7 @@ def training_sample(locations: Sequence[Location], seed: int, end: OrderKey | No
         order, key_hash, lookup, table = sample_order(location, seed)
         start = OrderKey(0, 0, b"")
         inside = np.flatnonzero(between(order, key_hash, lookup, start, end))
-        vectors = rows.open_vectors(location)
+        vectors = vectors_file(location)
         picked = vectors[table["vector_row"].to_numpy()[inside]]
         pieces.append(picked)
         orders.append(order[inside])
@@ -263,7 +264,7 @@ def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory
     centroids = np.asarray(rows.open_array(files.join(centroids_folder, CENTROIDS)))
     assigned, distances, cosines, vectors = [], [], [], []
     for location in parts:
-        x = rows.open_vectors(location + PARQUET)
+        x = row_vectors(location + PARQUET)
         nearest, squared = nearest_centroids(x, centroids, memory=memory // 2)
         assigned.append(nearest)
         distances.append(np.sqrt(squared).astype(np.float32))
@@ -283,7 +284,9 @@ def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory
     return columns.close({"rows": columns.rows})
 
 
-def write_sorted_vectors(part: Part, vectors: Sequence[np.ndarray[Any, Any]], index: Int64[np.ndarray, "n"]) -> None:
+def write_sorted_vectors(
+    part: Part, vectors: Sequence[np.ndarray[Any, Any] | PickedRows], index: Int64[np.ndarray, "n"]
+) -> None:
     """Write rows of several vector files in the order of `index`, which counts through all of them."""
     starts = np.cumsum([0, *(len(x) for x in vectors)])
     dimension = vectors[0].shape[1]
@@ -312,4 +315,4 @@ def cluster_offsets(cluster: Int32[np.ndarray, "n"], clusters: int) -> Int64[np.
 
 def dimension_of(parts: Parts) -> int:
     """Length of the vectors of a stage."""
-    return int(rows.open_vectors(parts.locations()[0]).shape[1])
+    return int(vectors_file(parts.locations()[0]).shape[1])

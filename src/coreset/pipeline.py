@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from coreset import cluster, dedup, embed, sample
-from coreset.account import check_sums, journal, note_root
+from coreset import cluster, dedup, embed, import_, sample
+from coreset.account import check_sums, journal, note_root, note_times, noted_times
+from coreset.engine import files
 from coreset.engine.errors import InputError, MismatchError, ResourceError, UsageError
 from coreset.engine.files import Location, join
 from coreset.engine.local import in_process
@@ -14,6 +15,7 @@ from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
 from coreset.recipe import Recipe
 from coreset.sources.tars import Shard, check_shard, find_shards, input_root
+from coreset.vectors import check_lent, lent_locations
 
 FLOOR = 768 << 20
 """Least memory of one worker: what the libraries take, and blocks worth having."""
@@ -70,6 +72,53 @@ def embedded(run: Run, recipe: Recipe) -> Parts:
     return completed(run, stage, input_root(shards))
 
 
+def imported(run: Run, recipe: Recipe) -> Parts:
+    """Stage 1 for a folder of vectors that exist already: `rows/`, complete and with unique keys."""
+    _ = run.task_memory
+    embeddings, params = listed_embeddings(recipe)
+    for note in import_.notes_of(embeddings, params):
+        run.progress.note(note)
+    stage = import_.import_stage(run.at("rows"), embeddings, params, run.execute)
+    check_plan(stage, run.overwrite)
+    root = embeddings.folder.root
+    try:
+        check_lent(run.folder, lent_locations(stage.folder), noted_times(run.folder), root)
+    except InputError:
+        if not run.overwrite:
+            raise
+        files.remove(stage.folder)
+    note_times(run.folder, import_.input_times(embeddings))
+    note_root(run.folder, root)
+    return completed(run, stage)
+
+
+def listed_embeddings(recipe: Recipe) -> tuple[import_.Embeddings, import_.ImportParams]:
+    """The recipe's folder of vectors, its headers checked, and the parameters that are recorded.
+
+    Raises:
+        InputError: Its files do not fit together.
+        UsageError: The recipe names no folder, or more than one.
+    """
+    if len(recipe.input) != 1:
+        raise UsageError("No folder of vectors was named, or more than one; give one: `coreset import FOLDER`.")
+    folder = os.path.join(recipe.base, os.path.expanduser(recipe.input[0]))
+    embeddings = import_.found_embeddings(folder, recipe.import_)
+    return embeddings, import_.resolved(recipe.import_, embeddings)
+
+
+def is_import(recipe: Recipe) -> bool:
+    """Whether a recipe's input is a folder: of vectors, then, since tars are named one by one."""
+    folders = [os.path.join(recipe.base, os.path.expanduser(place)) for place in recipe.input]
+    return len(folders) == 1 and os.path.isdir(folders[0])
+
+
+def input_names(recipe: Recipe) -> tuple[str, list[str]]:
+    """What the input consists of, as a person says it, and the names; tars are listed only, vectors looked at."""
+    if is_import(recipe):
+        return "file(s) of vectors", [part.name for part in listed_embeddings(recipe)[0].folder.parts]
+    return "shard(s)", [shard.name for shard in find_shards(recipe.input, recipe.base)]
+
+
 def model_name(recipe: Recipe) -> str:
     """The model of a recipe, as a person names it, and whether it may have to be downloaded."""
     asked = recipe.embed
@@ -118,9 +167,9 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
     given = recipe.cluster.centroids
     params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
     training = cluster.centroids_stage(run.at("centroids"), rows, params, given, run.execute, run.memory)
-    centroids = completed(run, training)
+    centroids = completed_from(run, training, rows)
     assignment = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory)
-    return centroids, completed(run, assignment)
+    return centroids, completed_from(run, assignment, rows)
 
 
 def standing_clusters(run: Run, rows: Parts) -> tuple[Parts, Parts] | None:
@@ -153,7 +202,7 @@ def sampled(run: Run, recipe: Recipe, survivors: Parts) -> Parts:
 
 def selected(run: Run, recipe: Recipe) -> Parts:
     """All stages."""
-    rows = embedded(run, recipe)
+    rows = imported(run, recipe) if is_import(recipe) else embedded(run, recipe)
     centroids, clusters = clustered(run, recipe, rows)
     return sampled(run, recipe, deduplicated(run, recipe, centroids, clusters))
 
@@ -169,6 +218,19 @@ def standing(run: Run, name: str) -> Parts:
         maker = {"rows": "embed", "centroids": "dedup", "clusters": "dedup", "dedup": "dedup"}[name]
         raise InputError(f"{run.at(name)} is not there or not complete; run `coreset {maker}` first.")
     return found
+
+
+def completed_from(run: Run, stage: Stage, rows: Parts) -> Parts:
+    """A stage that reads the vectors of `rows/`: those which are a user's file must be what was imported.
+
+    Raises:
+        InputError: One is gone, or has other bytes.
+    """
+    if finished(stage) is None:
+        times = noted_times(run.folder)
+        found = check_lent(run.folder, rows.locations(), times)
+        note_times(run.folder, {**times, **found})
+    return completed(run, stage)
 
 
 def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import keyword
 import os
 import tomllib
 import typing
@@ -22,6 +23,7 @@ from coreset.dedup import DedupParams
 from coreset.embed import EmbedParams
 from coreset.engine.errors import InputError, UsageError
 from coreset.engine.stage import Params
+from coreset.import_ import ImportParams
 from coreset.sample import SampleParams
 
 P = TypeVar("P", bound=Params)
@@ -34,8 +36,9 @@ class Recipe:
     """What to select from, and how.
 
     Attributes:
-        input: shards: paths, globs, braces, or text files of them
-        embed: stage 1
+        input: shards: paths, globs, braces, or text files of them; or one folder of vectors
+        embed: stage 1 for shards
+        import_: stage 1 for a folder of vectors; `[import]` in a file
         cluster: stage 2
         dedup: stage 3
         sample: stage 4
@@ -44,6 +47,7 @@ class Recipe:
 
     input: tuple[str, ...] = ()
     embed: EmbedParams = field(default_factory=EmbedParams)
+    import_: ImportParams = field(default_factory=ImportParams)
     cluster: ClusterParams = field(default_factory=ClusterParams)
     dedup: DedupParams = field(default_factory=DedupParams)
     sample: SampleParams = field(default_factory=SampleParams)
@@ -52,6 +56,7 @@ class Recipe:
 
 STAGES: Mapping[str, type[Params]] = {
     "embed": EmbedParams,
+    "import": ImportParams,
     "cluster": ClusterParams,
     "dedup": DedupParams,
     "sample": SampleParams,
@@ -107,8 +112,20 @@ def parsed_recipe(text: str, base: str = ".") -> Recipe:
             raise UsageError(f"{name} must be a section, [{name}].")
         check_names(f"{name}.", section, [field.name for field in settable(params)])
         values = {field.name: typed(f"{name}.{field.name}", section, params, field) for field in settable(params)}
-        stages[name] = params(**anchored({key: value for key, value in values.items() if key in section}, base))
+        stages[attribute(name)] = params(
+            **anchored({key: value for key, value in values.items() if key in section}, base)
+        )
     return Recipe(input=tuple(patterns), base=base, **stages)
+
+
+def attribute(name: str) -> str:
+    """The field of a `Recipe` that has a stage's parameters.
+
+    Example:
+        >>> attribute("embed"), attribute("import")
+        ('embed', 'import_')
+    """
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def changed(params: P, **flags: object) -> P:
@@ -179,9 +196,9 @@ def typed(name: str, section: Mapping[str, Any], params: type[Params], field: da
 
 def anchored(values: dict[str, Any], base: str) -> dict[str, Any]:
     """Paths among a section's values, made to start from the recipe's folder."""
-    for name in ("pretrained", "centroids"):
+    for name in ("pretrained", "centroids", "text_embeddings", "metadata"):
         path = values.get(name)
-        if path and (name == "centroids" or os.path.exists(os.path.join(base, path))):
+        if path and (name != "pretrained" or os.path.exists(os.path.join(base, path))):
             values[name] = os.path.join(base, path)
     model = values.get("model", "")
     if model.startswith(LOCAL):

@@ -47,6 +47,24 @@ BatchSize = Annotated[int | None, typer.Option("--batch-size", help="embed.batch
 PrefixKeys = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="embed.prefix_keys", show_default=False)
 ]
+Folder = Annotated[
+    str | None, typer.Argument(help="A folder of vectors: clip-retrieval, .npy, .npz or Parquet.", show_default=False)
+]
+Format = Annotated[str | None, typer.Option("--format", help="import.format", show_default=False)]
+Normalize = Annotated[
+    bool | None, typer.Option("--normalize/--no-normalize", help="import.normalize", show_default=False)
+]
+TextCosine = Annotated[str | None, typer.Option("--text-cosine", help="import.text_cosine", show_default=False)]
+Features = Annotated[str | None, typer.Option("--features", help="import.features", show_default=False)]
+VectorColumn = Annotated[
+    str | None, typer.Option("--embedding-column", help="import.embedding_column", show_default=False)
+]
+TextColumn = Annotated[str | None, typer.Option("--text-column", help="import.text_column", show_default=False)]
+TextFolder = Annotated[str | None, typer.Option("--text-embeddings", help="import.text_embeddings", show_default=False)]
+MetadataFolder = Annotated[str | None, typer.Option("--metadata", help="import.metadata", show_default=False)]
+PrefixSources = Annotated[
+    bool | None, typer.Option("--prefix-keys/--plain-keys", help="import.prefix_keys", show_default=False)
+]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="dedup.threshold", show_default=False)]
 Clusters = Annotated[int | None, typer.Option("--clusters", help="cluster.clusters", show_default=False)]
 Centroids = Annotated[str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False)]
@@ -85,23 +103,23 @@ def demo(
 
 @app.command(cls=HelpWithDefaults)
 def init(
-    shards: Annotated[list[str], typer.Argument(help="Tars: paths, globs or braces, quoted.")],
+    shards: Annotated[list[str], typer.Argument(help="Tars: paths, globs or braces, quoted; or a folder of vectors.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a coreset.toml that is there.")] = False,
 ) -> None:
     """Write a coreset.toml here, with every parameter, its default and its meaning."""
     from coreset.cli.show import out
     from coreset.engine.errors import InputError
     from coreset.engine.files import Outgoing
-    from coreset.recipe import NAME, recipe_text
-    from coreset.sources.tars import find_shards
+    from coreset.pipeline import input_names
+    from coreset.recipe import NAME, Recipe, recipe_text
 
     if Path(NAME).exists() and not force:
         raise InputError(f"{NAME} is here already; edit it, or replace it with --force.")
-    count = len(find_shards(shards))
+    kind, names = input_names(Recipe(input=tuple(shards)))
     with Outgoing(NAME) as file:
         file.write(recipe_text(shards).encode())
     file.commit()
-    out(f"{NAME}: {count:,} shard(s); next: coreset run")
+    out(f"{NAME}: {len(names):,} {kind}; next: coreset run")
 
 
 @app.command(cls=HelpWithDefaults)
@@ -116,7 +134,7 @@ def run(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Run all stages of a recipe: embed, cluster, dedup, sample."""
+    """Run all stages of a recipe: embed or import, cluster, dedup, sample."""
     from coreset.cli.show import FOLDERS
     from coreset.pipeline import selected
     from coreset.recipe import NAME, read_recipe
@@ -170,6 +188,54 @@ def embed(
     with common.writing() as run_of:
         embedded(run_of, recipe)
     common.show_funnel(after="embed")
+
+
+@app.command("import", cls=HelpWithDefaults)
+def import_(
+    folder: Folder = None,
+    format: Format = None,  # noqa: A002  the flag's name
+    normalize: Normalize = None,
+    text_cosine: TextCosine = None,
+    features: Features = None,
+    embedding_column: VectorColumn = None,
+    text_column: TextColumn = None,
+    text_embeddings: TextFolder = None,
+    metadata: MetadataFolder = None,
+    prefix_keys: PrefixSources = None,
+    run: RunFolder = "run",
+    workers: Workers = 1,
+    memory: Memory = None,
+    max_bad: MaxBad = 1.0,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Stage 1 for vectors that exist already: check a folder of them and make RUN/rows."""
+    from coreset.pipeline import imported
+    from coreset.recipe import changed
+
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
+    found = local_recipe([folder] if folder else None)
+    params = changed(
+        found.import_,
+        format=format,
+        normalize=normalize,
+        text_cosine=text_cosine,
+        features=features,
+        embedding_column=embedding_column,
+        text_column=text_column,
+        text_embeddings=text_embeddings,
+        metadata=metadata,
+        prefix_keys=prefix_keys,
+    )
+    recipe = with_stages(found, import_=params)
+    if dry_run:
+        common.show_plan(recipe, ("rows",))
+        return
+    with common.writing() as run_of:
+        imported(run_of, recipe)
+    common.show_funnel(after="import")
 
 
 @app.command(cls=HelpWithDefaults)

@@ -145,7 +145,7 @@ def coreset_files(run: str) -> list[str]:
 def next_steps(run: str, after: str) -> list[str]:
     """Where the result lies, and what to type next."""
     flag = "" if run == "run" else f" --run {run}"
-    if after == "embed":
+    if after in {"embed", "import"}:
         return ["", f"vectors and rows: {run}/rows/", f"next: coreset dedup{flag}"]
     if after == "dedup":
         return ["", f"every row with its component: {run}/dedup/", f"next: coreset sample{flag} -n N"]
@@ -192,18 +192,29 @@ def plan_result(run: str, recipe: Recipe, names: Sequence[str], as_json: bool) -
     from coreset.engine.stage import params_json
 
     states = {name: stage_state(run, name) for name in names}
-    stage_of = {"rows": "embed", "centroids": "cluster", "clusters": "cluster", "dedup": "dedup", "coreset": "sample"}
+    from coreset.pipeline import is_import, listed_embeddings, listed_shards
+
+    imports = "rows" in names and is_import(recipe)
+    stage_of = {
+        "rows": "import_" if imports else "embed",
+        "centroids": "cluster",
+        "clusters": "cluster",
+        "dedup": "dedup",
+        "coreset": "sample",
+    }
     plan = {name: params_json(getattr(recipe, stage_of[name])) for name in names}
     shards: list[str] = []
-    if "rows" in names:
-        from coreset.pipeline import listed_shards
-
+    if imports:
+        embeddings, params = listed_embeddings(recipe)
+        shards = [part.name for part in embeddings.folder.parts]
+        plan["rows"] = params_json(params)
+    elif "rows" in names:
         shards = [shard.name for shard in listed_shards(recipe, recipe.embed.prefix_keys)]
     if as_json:
         print_json({"run": run, "shards": shards, "params": plan, "state": {n: s.state for n, s in states.items()}})
         return
     if shards:
-        out(f"input: {len(shards):,} shard(s), {shards[0]} … {shards[-1]}")
+        out(f"input: {len(shards):,} {'file(s) of vectors' if imports else 'shard(s)'}, {shards[0]} … {shards[-1]}")
     for name in names:
         out(f"{run}/{name}/: {states[name].state}, {states[name].parts} part(s) there")
         out("  " + ", ".join(f"{key} = {value}" for key, value in plan[name].items() if value not in {"", None}))
