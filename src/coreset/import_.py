@@ -22,7 +22,7 @@ from coreset.engine.files import Location
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
 from coreset.import_rows import Imported, SeenKeys, imported_rows
-from coreset.import_samples import check_sample, check_samples
+from coreset.import_samples import check_order, check_samples, sampled
 from coreset.keys import check_keys
 from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.embeddings import (
@@ -189,10 +189,10 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     compare = embeddings.reading.has_cosine and embeddings.has_texts
 
     def tasks() -> Iterator[Task]:
-        check_samples(embeddings.filled, embeddings.reading, compare, params.normalize)
+        same = check_samples(embeddings.filled, embeddings.reading, compare, params.normalize)
         for name, number in numbers.items():
             part, header = found[name]
-            how = Plan(embeddings.reading, header.rows, header.as_stored and not params.normalize, compare)
+            how = Plan(header.reading, header.rows, header.as_stored and not params.normalize, compare, same)
             yield Task(files.join(folder, number), write_imported, (part, how, params), sizes[name])
 
     def check() -> None:
@@ -206,22 +206,24 @@ class Plan:
     """How one part is imported.
 
     Attributes:
-        reading: how its files are read
+        reading: how its own files are read
         rows: that it has
         as_stored: whether its file of vectors is used where it lies
         compare: whether similarities and text vectors are both there, to be compared
+        same: whether the similarities are those of the vectors, as far as a look at a few parts tells
     """
 
     reading: Reading
     rows: int
     as_stored: bool
     compare: bool
+    same: bool
 
 
 def write_imported(source: EmbeddingPart, plan: Plan, params: ImportParams, part: Part) -> Summary:
     """Import one part: its rows, its quarantine and, unless the user's file is used, its vectors."""
     if plan.compare and plan.rows:
-        check_sample(source, plan.reading, plan.compare, params.normalize)
+        check_order(sampled(source, plan.reading, plan.compare, params.normalize), plan.same)
     digest = xxhash.xxh3_128() if plan.as_stored and plan.rows else None
     own = None if digest else rows.VectorsWriter(part.file(rows.VECTORS), plan.rows, params.dimension)
     table = rows.PartTable(part, rows.ROWS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,7 +20,9 @@ WINDOWS, WIDTH = 4, 256
 PARTS = 8
 """Parts that are looked at before any work; the others are when their turn comes."""
 SAME = 1e-3
-"""Half of the similarities at most this far from <image, text>: they are the same thing."""
+"""If half of the similarities are at most this far from <image, text>, they were computed from these vectors."""
+NEAR, LEAST_SHARE = 0.01, 0.9
+"""Then so many of any rows must be so near."""
 LEAST = 0.3
 """Correlation of a similarity with <image, text> below which the files count as shuffled. That of another CLIP is
 above; and it says so for LAION, whose similarities are of a smaller model than its vectors."""
@@ -35,11 +38,14 @@ class Scores:
     computed: Float32[np.ndarray, "n"]
 
     @property
-    def agreement(self) -> float:
-        """The correlation of the two; 1 where they are the same up to rounding."""
-        if len(self.said) and float(np.median(np.abs(self.said - self.computed))) <= SAME:
-            return 1.0
-        return float(correlation(self.said, self.computed))
+    def is_same(self) -> bool:
+        """Whether at least half of the rows say what is computed, up to rounding."""
+        return bool(len(self.said)) and float(np.median(np.abs(self.said - self.computed))) <= SAME
+
+    @property
+    def share(self) -> float:
+        """The share of rows of which the two are near each other."""
+        return float(np.mean(np.abs(self.said - self.computed) <= NEAR))
 
     @property
     def needed(self) -> float:
@@ -52,7 +58,7 @@ class Scores:
         return min(0.9, max(LEAST, 3 / math.sqrt(max(1, len(self.said)))))
 
 
-def check_samples(parts: Sequence[EmbeddingPart], reading: Reading, compare: bool, normalize: bool) -> None:
+def check_samples(parts: Sequence[EmbeddingPart], reading: Reading, compare: bool, normalize: bool) -> bool:
     """Look at a few rows of a few parts before any work.
 
     Args:
@@ -61,37 +67,70 @@ def check_samples(parts: Sequence[EmbeddingPart], reading: Reading, compare: boo
         compare: Whether there are both similarities and text vectors.
         normalize: Whether vectors of other lengths than 1 are welcome.
 
+    Returns:
+        Whether the similarities are those of the vectors, up to rounding.
+
     Raises:
         InputError: Vectors are not of length 1, or the files do not seem to be in one order; with the figures.
     """
     chosen = sorted({(len(parts) - 1) * number // max(1, PARTS - 1) for number in range(PARTS)})
-    found = [scores for number in chosen for scores in check_sample(parts[number], reading, compare, normalize)]
-    if compare and found:
-        together = Scores(np.concatenate([s.said for s in found]), np.concatenate([s.computed for s in found]))
-        _check_order(
-            together, f"the vectors and the metadata of {parts[0].name}" + (" and others" if len(parts) > 1 else "")
-        )
+    samples = [sampled(parts[number], reading, compare, normalize) for number in chosen]
+    together = joined([scores for sample in samples for _, scores in sample])
+    same = together.is_same
+    for sample in samples:
+        check_order(sample, same)
+    if compare and not same:
+        _check_correlation(together, f"the vectors of {parts[0].name} and the others, and their metadata,")
+    return same
 
 
-def check_sample(part: EmbeddingPart, reading: Reading, compare: bool, normalize: bool) -> list[Scores]:
-    """Look at a few rows of one part; returns what is too little to be judged by itself, if scores are compared.
+def sampled(part: EmbeddingPart, reading: Reading, compare: bool, normalize: bool) -> list[tuple[str, Scores]]:
+    """A few windows of a part's rows: what they are called, and their scores if these are compared.
 
     Raises:
-        InputError: As `check_samples`.
+        InputError: A vector is not of length 1.
     """
-    small = []
+    found = []
     for block in read_sample(part, reading, compare, WINDOWS, WIDTH):
         if not normalize:
-            check_lengths(lengths(block.vectors), lambda row, at=block.start: f"{part.name} row {at + row:,}")  # type: ignore[misc]
+            check_lengths(lengths(block.vectors), partial(_place, part.name, block.start))
         if compare:
-            scores = scores_of(block)
-            if len(scores.said) < ENOUGH:
-                small.append(scores)
-                continue
             stop = block.start + len(block.vectors)
-            _check_order(scores, f"rows {block.start:,} to {stop:,} of {part.name} and of its metadata")
-            small.append(scores)
-    return small
+            found.append((f"rows {block.start:,} to {stop:,} of {part.name} and of its metadata", scores_of(block)))
+    return found
+
+
+def check_order(sample: Sequence[tuple[str, Scores]], same: bool) -> None:
+    """Raise if a window of rows seems to belong to other metadata.
+
+    Args:
+        sample: What `sampled` gave.
+        same: Whether the input's similarities are those of its vectors: then nearly every row has to agree. If not,
+            only windows are judged that are large enough for a correlation.
+
+    Raises:
+        InputError: With the figures.
+    """
+    for what, scores in sample:
+        if not same and len(scores.said) >= ENOUGH:
+            _check_correlation(scores, what)
+        if same and len(scores.said) > 2 and scores.share < LEAST_SHARE:
+            raise InputError(
+                f"{what} look shuffled: the similarity is within {NEAR:g} of <image, text> in "
+                f"{scores.share:.0%} of {len(scores.said):,} rows, where nearly all of other files agree; bring both "
+                f"into one order."
+            )
+
+
+def joined(samples: Sequence[Scores]) -> Scores:
+    """All scores together."""
+    none = np.empty(0, np.float32)
+    said, computed = ([getattr(scores, name) for scores in samples] for name in ("said", "computed"))
+    return Scores(np.concatenate([none, *said]), np.concatenate([none, *computed]))
+
+
+def _place(name: str, start: int, row: int) -> str:
+    return f"{name} row {start + row:,}"
 
 
 def scores_of(block: Block) -> Scores:
@@ -104,10 +143,11 @@ def scores_of(block: Block) -> Scores:
     return Scores(said[good], inner_products(unit_rows(block.vectors[good]), unit_rows(texts[good])))
 
 
-def _check_order(scores: Scores, what: str) -> None:
-    if len(scores.said) > 2 and scores.agreement < scores.needed:
+def _check_correlation(scores: Scores, what: str) -> None:
+    found = correlation(scores.said, scores.computed)
+    if len(scores.said) > 2 and found < scores.needed:
         raise InputError(
             f"{what} look shuffled: over {len(scores.said):,} rows the similarity and <image, text> have a correlation "
-            f"of {scores.agreement:.2f}, and {scores.needed:.2f} is the least; bring both into one order, or rename "
-            f"the column if it says something else."
+            f"of {found:.2f}, and {scores.needed:.2f} is the least; bring both into one order, or rename the column if "
+            f"it says something else."
         )

@@ -170,11 +170,10 @@ def paired(images: Sequence[SourceFile], others: Sequence[SourceFile]) -> list[S
         ...
         coreset.engine.errors.InputError: img_2.npy has no partner (2 files to 1): fetch what is missing
     """
-    left, right = ({file.stem: file for file in files} for files in (images, others))
-    if left.keys() != right.keys() or len(left) < len(images):
-        numbered_left, numbered_right = _numbered(images), _numbered(others)
-        left = {str(number): file for number, file in numbered_left.items()}
-        right = {str(number): file for number, file in numbered_right.items()}
+    sides = [(_named(images), _named(others))]
+    if sides[0][0].keys() != sides[0][1].keys() or len(sides[0][0]) < len(images):
+        sides = [(left, right) for left in _numbered(images) for right in _numbered(others)]
+    left, right = next((pair for pair in sides if pair[0].keys() == pair[1].keys()), sides[0])
     alone = [file for side, other in ((left, right), (right, left)) for key, file in side.items() if key not in other]
     if alone:
         shown = ", ".join(file.name for file in alone[:_SHOWN])
@@ -206,15 +205,23 @@ def _partners(images: list[SourceFile], folder: str | None, suffix: str, root: s
     return paired(images, others)
 
 
-def _numbered(files: Sequence[SourceFile]) -> dict[int, SourceFile]:
-    """The files by the number in their names: the last one there, or the first if only that tells them apart."""
+def _named(files: Sequence[SourceFile]) -> dict[str, SourceFile]:
+    return {file.stem: file for file in files}
+
+
+def _numbered(files: Sequence[SourceFile]) -> list[dict[str, SourceFile]]:
+    """The files by the last number in their names, and by the first: those of the two that tell them apart."""
     numbers = [[int(digits) for digits in _DIGITS.findall(file.stem)] or [0] for file in files]
-    for place in (-1, 0):
-        found = {number[place]: file for number, file in zip(numbers, files, strict=True)}
-        if len(found) == len(files):
-            return dict(sorted(found.items()))
-    twice = sorted(files, key=lambda file: natural_order(file.name))[:2]
-    raise InputError(f"{twice[0].name} and {twice[1].name} have no numbers of their own to pair them by: rename them")
+    ways = [{str(number[place]): file for number, file in zip(numbers, files, strict=True)} for place in (-1, 0)]
+    if found := [way for way in ways if len(way) == len(files)]:
+        return found
+    seen: dict[int, SourceFile] = {}
+    one, other = next(
+        (seen[number[-1]], file)
+        for number, file in zip(numbers, files, strict=True)
+        if number[-1] in seen or seen.setdefault(number[-1], file) is not file
+    )
+    raise InputError(f"{one.name} and {other.name} have no numbers of their own to pair them by: rename one")
 
 
 def _files(folder: str, suffix: str, root: str) -> list[SourceFile]:
