@@ -36,15 +36,15 @@ progress and errors are on stderr. The text in brackets names the parameter that
 and its default. `coreset --version` shows the version, `--help` behind a command its flags."""
 RECIPE_INTRODUCTION = """\
 `coreset init` writes one with every parameter. `input` is a list of shards: paths, globs, braces, or
-`.txt` files that hold one of these a line. Relative paths start from the recipe's folder. An unknown name
-is an error."""
+`.txt` files that hold one of these a line; or one folder of vectors, to which `[import]` applies instead of
+`[embed]`. Relative paths start from the recipe's folder. An unknown name is an error."""
 FORMATS_INTRODUCTION = f"""\
 Vectors are `.npy` files of float16, C order, shape (n, d). Everything else is Parquet, compressed with
 zstd, in row groups of {rows.GROUP_ROWS:,} rows. [The run directory](run-directory.md) says which files
 there are.
 
 `<x, y>` is the inner product of the vectors of two pictures, `<x, t>` that of a picture and its caption.
-All vectors have length 1 up to rounding, so an inner product is a cosine."""
+All vectors have length 1 up to rounding (imported ones within 0.001), so an inner product is a cosine."""
 CORESET_INTRODUCTION = """\
 Of the columns of `dedup/` these, in the order in which the rows were drawn: the first m rows of a coreset
 are the coreset of m rows."""

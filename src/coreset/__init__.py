@@ -3,11 +3,11 @@
 The pipeline, one module a stage; each reads what the one before wrote:
 
 ```
-sources ─ embed ─> rows/ ─ cluster ─> centroids/ clusters/ ─ dedup ─> dedup/ ─ sample ─> coreset/
+sources ─ embed or import ─> rows/ ─ cluster ─> centroids/ clusters/ ─ dedup ─> dedup/ ─ sample ─> coreset/
 ```
 
 - `coreset.recipe`: what to select from and how; `coreset.pipeline`: the order of the stages
-- `coreset.embed`, `coreset.cluster`, `coreset.dedup`, `coreset.sample`: the stages
+- `coreset.embed`, `coreset.import_`, `coreset.cluster`, `coreset.dedup`, `coreset.sample`: the stages
 - `coreset.rows`: the columns of every file; `coreset.encoder`: models; `coreset.sources`: foreign bytes
 - `coreset.numeric`: similarity, components, centroids, ranks; `coreset.engine`: tasks, files, resuming
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from coreset.engine.errors import CoresetError
     from coreset.engine.local import in_process, on_processes
     from coreset.engine.stage import Parts
-    from coreset.pipeline import Run, clustered, deduplicated, embedded, sampled, selected
+    from coreset.import_ import ImportParams
+    from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.sample import SampleParams
@@ -47,6 +48,7 @@ __all__ = [
     "DedupParams",
     "EmbedParams",
     "Encoder",
+    "ImportParams",
     "Parts",
     "Recipe",
     "Run",
@@ -56,6 +58,7 @@ __all__ = [
     "deduplicated",
     "embedded",
     "funnel",
+    "imported",
     "in_process",
     "on_processes",
     "parsed_recipe",
@@ -76,7 +79,8 @@ _HOMES = {
     "coreset.engine.errors": ("CoresetError",),
     "coreset.engine.local": ("in_process", "on_processes"),
     "coreset.engine.stage": ("Parts",),
-    "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "sampled", "selected"),
+    "coreset.import_": ("ImportParams",),
+    "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.sample": ("SampleParams",),

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +41,7 @@ from coreset.sources.embeddings import (
 from coreset.sources.pairs import Reject
 from coreset.vectors import Lent
 
+T = TypeVar("T")
 COSINES = (AUTO, "similarity", "embeddings")
 FEATURES = ("l14", "b32")
 
@@ -228,7 +231,7 @@ def write_imported(source: EmbeddingPart, plan: Plan, params: ImportParams, part
     own = None if digest else rows.VectorsWriter(part.file(rows.VECTORS), plan.rows, params.dimension)
     table = rows.PartTable(part, rows.ROWS)
     rejects: list[Reject] = []
-    for found, start in imported_blocks(source, plan, params, digest):
+    for found, start in one_ahead(imported_blocks(source, plan, params, digest)):
         first = table.rows
         table.write(row_table(found, found.good + start if own is None else np.arange(first, first + len(found.good))))
         if own is not None:
@@ -251,6 +254,20 @@ def imported_blocks(
     seen = SeenKeys()
     for block in read_blocks(source, plan.reading, params.text_cosine == "embeddings", digest):
         yield imported_rows(block, source.name, params.normalize, params.prefix_keys, seen), block.start
+
+
+def one_ahead(values: Iterator[T]) -> Iterator[T]:
+    """The same values, each computed by a thread while the one before is used: checks and writing share two cores.
+
+    Example:
+        >>> list(one_ahead(iter([1, 2, 3])))
+        [1, 2, 3]
+    """
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(list, islice(values, 1))
+        while found := following.result():
+            following = pool.submit(list, islice(values, 1))
+            yield found[0]
 
 
 def row_table(found: Imported, vector_row: np.ndarray[Any, Any]) -> pa.Table:

@@ -39,16 +39,20 @@ class SeenKeys:
 
     def repeated(self, hashes: UInt64[np.ndarray, "b"]) -> Bool[np.ndarray, "b"]:
         """Which of some keys came before, in earlier calls or earlier in this one; remembers them all."""
-        distinct, first = np.unique(hashes, return_index=True)
-        repeated = np.ones(len(hashes), np.bool_)
-        repeated[first] = False
+        distinct = np.sort(hashes)
+        repeated = np.zeros(len(hashes), np.bool_)
+        if (distinct[1:] == distinct[:-1]).any():
+            distinct, first = np.unique(hashes, return_index=True)
+            repeated = np.ones(len(hashes), np.bool_)
+            repeated[first] = False
         for known in self._sorted:
             if len(known):
-                place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-                repeated |= known[place] == hashes
+                place = np.minimum(np.searchsorted(known, distinct), len(known) - 1)
+                if (known[place] == distinct).any():
+                    repeated |= np.isin(hashes, known)
         self._sorted.append(distinct)
         while len(self._sorted) > 1 and len(self._sorted[-1]) * 2 > len(self._sorted[-2]):  # a few runs, log n in all
-            self._sorted[-2:] = [np.unique(np.concatenate(self._sorted[-2:]))]
+            self._sorted[-2:] = [np.sort(np.concatenate(self._sorted[-2:]), kind="stable")]
         return repeated
 
 
@@ -83,14 +87,17 @@ def imported_rows(block: Block, source: str, normalize: bool, prefix: bool, seen
         InputError: A vector is neither unusable nor of length 1, and shall not be normalised.
     """
     faults: dict[int, Fault] = {}
-    for index, fault in _faults(block, source, normalize, seen):
+    hashes = plain_hashes(block)
+    for index, fault in _faults(block, source, normalize, hashes, seen):
         faults.setdefault(index, fault)
-    good = np.setdiff1d(np.arange(len(block.vectors)), np.fromiter(faults, np.int64, len(faults)))
+    usable = np.ones(len(block.vectors), np.bool_)
+    usable[list(faults)] = False
+    good = np.flatnonzero(usable)
     vectors = stored_vectors(block.vectors, good, normalize)
     kept = block.table.take(pa.array(good)) if faults else block.table
     table = {name: kept[name] for name in kept.column_names if name}
     table["key"] = row_keys(kept, good + block.start, source, prefix)
-    table["key_hash"] = rows.key_hashes(table["key"].to_pylist())
+    table["key_hash"] = hashes[good] if hashes is not None and not prefix else rows.key_hashes(table["key"].to_pylist())
     table["source"] = pa.repeat(pa.scalar(source), len(good))
     table["source_row"] = good + block.start
     if block.texts is not None:
@@ -114,13 +121,23 @@ def row_keys(table: pa.Table, source_rows: Int64[np.ndarray, "m"], source: str, 
     return pc.binary_join_element_wise(source, keys, "/") if prefix else keys
 
 
-def _faults(block: Block, source: str, normalize: bool, seen: SeenKeys) -> Iterator[tuple[int, Fault]]:
+def plain_hashes(block: Block) -> UInt64[np.ndarray, "b"] | None:
+    """The hashes of a block's keys as the input says them, of nothing for one that is no text; None without keys."""
+    if "key" not in block.table.column_names:
+        return None
+    keys = block.table["key"].to_pylist()
+    return rows.key_hashes([key if isinstance(key, str) else text_of(key) or "" for key in keys])
+
+
+def _faults(
+    block: Block, source: str, normalize: bool, hashes: UInt64[np.ndarray, "b"] | None, seen: SeenKeys
+) -> Iterator[tuple[int, Fault]]:
     """Everything that is wrong with the rows of a block, what weighs most first."""
     yield from vector_faults(block.vectors, block.present, f"{source} row ", block.start, normalize)
     if block.texts is not None:
         yield from vector_faults(block.texts, None, f"the text vectors of {source}, row ", block.start, normalize)
-    if "key" in block.table.column_names:
-        yield from key_faults(block.table["key"].combine_chunks(), seen)
+    if hashes is not None:
+        yield from key_faults(block.table["key"].combine_chunks(), hashes, seen)
     if "caption" in block.table.column_names:
         yield from caption_faults(block.table["caption"].combine_chunks())
     if "text_cosine" in block.table.column_names and block.texts is None:
@@ -165,11 +182,14 @@ def check_lengths(found: Float64[np.ndarray, "b"], place: Callable[[int], str]) 
         )
 
 
-def key_faults(keys: Any, seen: SeenKeys) -> Iterator[tuple[int, Fault]]:  # noqa: ANN401
+def key_faults(keys: Any, hashes: UInt64[np.ndarray, "b"], seen: SeenKeys) -> Iterator[tuple[int, Fault]]:  # noqa: ANN401
     """Keys that are missing, malformed, or came before in the part."""
     if keys.type != pa.string():
-        yield from _undecodable_keys(keys, seen)
-        return
+        decoded = [text_of(key) for key in keys.to_pylist()]
+        for number, (raw, text) in enumerate(zip(keys.to_pylist(), decoded, strict=True)):
+            if raw is not None and text is None:
+                yield number, ("bad_key", f"the key is not UTF-8: {raw[:16].hex(' ')}")
+        keys = pa.array(decoded, pa.string())
     size = pc.fill_null(pc.binary_length(keys), 0).to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(size == 0):
         yield int(row), ("no_key", "the key is null or empty")
@@ -180,18 +200,8 @@ def key_faults(keys: Any, seen: SeenKeys) -> Iterator[tuple[int, Fault]]:  # noq
     for row in np.flatnonzero(control.to_numpy(zero_copy_only=False)):
         yield int(row), ("bad_key", "a control character in the key")
     named = np.flatnonzero(size)
-    repeated = seen.repeated(rows.key_hashes(keys.take(pa.array(named)).to_pylist()))
-    for row in named[repeated]:
+    for row in named[seen.repeated(hashes[named])]:
         yield int(row), ("duplicate_key", "a row with this key came before in this source")
-
-
-def _undecodable_keys(keys: Any, seen: SeenKeys) -> Iterator[tuple[int, Fault]]:  # noqa: ANN401
-    """The same where some keys are not UTF-8."""
-    decoded = [text_of(key) for key in keys.to_pylist()]
-    for row, (raw, text) in enumerate(zip(keys.to_pylist(), decoded, strict=True)):
-        if raw is not None and text is None:
-            yield row, ("bad_key", f"the key is not UTF-8: {raw[:16].hex(' ')}")
-    yield from key_faults(pa.array(decoded, pa.string()), seen)
 
 
 def caption_faults(captions: Any) -> Iterator[tuple[int, Fault]]:  # noqa: ANN401

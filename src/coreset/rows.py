@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from coreset.engine.stage import PARQUET, Part, Summary
 
 GROUP_ROWS = 8192
 """Rows of one Parquet row group: the least that a range read fetches."""
+
+REPEATED = ("source", "reason", "kept_key")
+"""Columns written with a dictionary of their values: for the others, which hardly repeat, that takes time and space."""
 
 VECTORS = ".npy"
 OFFSETS = ".offsets.npy"
@@ -41,18 +45,26 @@ class Column:
 ROW_COLUMNS = (
     Column("key", pa.string(), "names the row; unique in a run"),
     Column("url", pa.string(), "where the picture came from; null if the input does not say"),
-    Column("caption", pa.string(), "the text of the pair"),
-    Column("text_cosine", pa.float32(), "<x, t> of picture and caption, before the vectors are rounded to float16"),
+    Column("caption", pa.string(), "the text of the pair; null if vectors were imported without captions"),
+    Column(
+        "text_cosine",
+        pa.float32(),
+        "<x, t> of picture and caption, before rounding to float16; or what the imported folder says",
+    ),
     Column("key_hash", pa.uint64(), "xxh3_64 of the key's UTF-8 bytes, seed 0: decides every tie"),
-    Column("source", pa.string(), "the input file, relative to the inputs' common root"),
+    Column("source", pa.string(), "the input file (a tar, or a file of vectors), relative to the inputs' common root"),
     Column("source_row", pa.int64(), "index of the sample in its source, counted over good and bad ones"),
     Column(
         "vector_row",
         pa.int64(),
-        "row of the vectors file in rows/ that belongs to the source; in clusters/ vectors stand as the rows do",
+        "row of the part's vectors file in rows/, or of the user's; in clusters/ vectors stand as the rows do",
     ),
-    Column("image_offset", pa.int64(), "byte in the source where the picture begins; null if it is compressed"),
-    Column("image_bytes", pa.int64(), "length of the picture in bytes; null if the source is compressed"),
+    Column(
+        "image_offset",
+        pa.int64(),
+        "byte in the source where the picture begins; null if compressed, or of vectors",
+    ),
+    Column("image_bytes", pa.int64(), "length of the picture in bytes; null likewise"),
     Column("width", pa.int32(), "of the stored picture in pixels, as the input says; null if it does not"),
     Column("height", pa.int32(), "of the stored picture in pixels, as the input says; null if it does not"),
     Column("sha256", pa.string(), "hash of the original picture, as the input says; null if it does not"),
@@ -107,7 +119,8 @@ def key_hashes(keys: Sequence[str], seed: int = 0) -> UInt64[np.ndarray, "n"]:
         >>> key_hashes(["000000000", "000000001"])
         array([10675367157758850574, 10411788593972577648], dtype=uint64)
     """
-    return np.fromiter((xxhash.xxh3_64_intdigest(key.encode(), seed) for key in keys), np.uint64, len(keys))
+    encoded = [key.encode() for key in keys]
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, encoded, repeat(seed)), np.uint64, len(keys))
 
 
 class TableWriter:
@@ -115,8 +128,9 @@ class TableWriter:
 
     def __init__(self, file: Outgoing, columns: pa.Schema) -> None:
         self._schema = columns
+        repeated = [name for name in REPEATED if name in columns.names]
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(file, mode="w"), columns, compression="zstd", write_page_index=True
+            pa.PythonFile(file, mode="w"), columns, compression="zstd", write_page_index=True, use_dictionary=repeated
         )
         self._waiting: list[pa.Table] = []
         self.rows = 0
