@@ -171,6 +171,13 @@ def test_a_damaged_npz_is_one_sentence(tmp_path: Path, harm: Callable[[bytes], b
     check_refused(coreset("import", "in", "--features", "b32", cwd=tmp_path), 3, path.name, "fetch it again")
 
 
+def test_datacomps_files_pair_by_their_whole_names(tmp_path: Path) -> None:
+    write_datacomp(tmp_path / "in", random_vectors(COUNT), parts=1)
+    path = next((tmp_path / "in").glob("*.npz"))
+    path.rename(path.with_stem("f" + path.stem))
+    check_refused(coreset("import", "in", cwd=tmp_path), 3, f"f{path.name} has no f{path.stem}.parquet beside it")
+
+
 def test_an_npz_without_the_arrays_says_what_it_has(tmp_path: Path) -> None:
     write_datacomp(tmp_path / "in", random_vectors(COUNT), parts=1)
     path = next((tmp_path / "in").glob("*.npz"))

@@ -215,7 +215,7 @@ def standing(run: Run, name: str) -> Parts:
     """
     found = open_parts(run.at(name))
     if found is None:
-        maker = {"rows": "embed", "centroids": "dedup", "clusters": "dedup", "dedup": "dedup"}[name]
+        maker = {"rows": "embed` or `coreset import", "centroids": "dedup", "clusters": "dedup", "dedup": "dedup"}[name]
         raise InputError(f"{run.at(name)} is not there or not complete; run `coreset {maker}` first.")
     return found
 

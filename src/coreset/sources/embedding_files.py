@@ -192,8 +192,16 @@ def _parts(kind: str, root: str, images: str, texts: str | None, metadata: str |
     if kind == "parquet":
         return [EmbeddingPart(file, file, file) for file in found]
     tables = _partners(found, metadata, ".parquet", root)
+    if kind == "datacomp":  # its names are hashes: a number in them means nothing
+        _check_names(found, tables)
     vectors = found if kind == "datacomp" else _partners(found, texts, ".npy", root)
     return [EmbeddingPart(*files) for files in zip(found, vectors, tables, strict=True)]
+
+
+def _check_names(images: Sequence[SourceFile], tables: Sequence[SourceFile | None]) -> None:
+    for image, table in zip(images, tables, strict=True):
+        if table is not None and table.stem != image.stem:
+            raise InputError(f"{image.name} has no {image.stem}.parquet beside it: fetch what is missing")
 
 
 def _partners(images: list[SourceFile], folder: str | None, suffix: str, root: str) -> Sequence[SourceFile | None]:
