@@ -14,7 +14,7 @@ import pytest
 import coreset
 
 ROOT = Path(coreset.__file__).parent
-STAGES = ("embed", "cluster", "dedup", "sample")
+STAGES = ("embed", "cluster", "forest", "dedup", "sample")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -24,9 +24,13 @@ MAY_IMPORT_OF_CORESET = {
     "sources": {"sources", "engine"},
     "rows": {"rows", "engine", "numeric"},
     "encoder": {"encoder", "engine", "sources"},
+    "slices": {"slices", "rows", "numeric", "engine"},
     "keys": {"keys", "rows", "engine"},
     "account": {"account", "rows", "engine"},
-    **{stage: {stage, "sources", "encoder", "rows", "keys", "account", "numeric", "engine"} for stage in STAGES},
+    **{
+        stage: {stage, "sources", "encoder", "rows", "keys", "slices", "account", "numeric", "engine"}
+        for stage in STAGES
+    },
     "recipe": {*STAGES, "sources", "rows", "engine"},
     "demo": {"encoder"},
 }
@@ -37,7 +41,15 @@ MAY_BE_IMPORTED_BY = {
     "open_clip": ("encoder.py",),
     "ray": (),
     "torch": ("encoder.py", "numeric/", "embed.py"),
-    "pyarrow": ("rows.py", "keys.py", "account.py", "sources/", "results/", *(f"{stage}.py" for stage in STAGES)),
+    "pyarrow": (
+        "rows.py",
+        "keys.py",
+        "slices.py",
+        "account.py",
+        "sources/",
+        "results/",
+        *(f"{stage}.py" for stage in STAGES),
+    ),
 }
 """Libraries and the only modules that may import them; `embed.py` names torch for the type checker only."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
+from fractions import Fraction
 
-from coreset import cluster, dedup, embed, sample
+from coreset import cluster, dedup, embed, forest, sample
 from coreset.account import check_sums, journal, note_root
 from coreset.engine.errors import InputError, MismatchError, ResourceError, UsageError
 from coreset.engine.files import Location, join
@@ -140,8 +142,39 @@ def standing_clusters(run: Run, rows: Parts) -> tuple[Parts, Parts] | None:
 
 
 def deduplicated(run: Run, recipe: Recipe, centroids: Parts, clusters: Parts) -> Parts:
-    """Stage 3: `dedup/`."""
-    return completed(run, dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory))
+    """Stage 3: `dedup/`; from the forest, if there is one that can answer the threshold."""
+    found = open_parts(run.at("forest"))
+    if found and (found.source != clusters.hash or found.facts["floor"] > recipe.dedup.threshold):
+        found = None
+    stage = dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory, found)
+    return completed(run, stage)
+
+
+def forested(run: Run, clusters: Parts, floor: float | None) -> Parts:
+    """On request: `forest/`; the one that is there if no floor is asked for."""
+    found = open_parts(run.at("forest"))
+    if found and found.source == clusters.hash and (floor is None or found.facts["floor"] == floor):
+        return found
+    params = forest.ForestParams() if floor is None else forest.ForestParams(floor)
+    return completed(run, forest.forest_stage(run.at("forest"), clusters, params, run.task_memory))
+
+
+def keeping(run: Run, recipe: Recipe, found: Parts, fraction: str) -> Recipe:
+    """The recipe with the highest threshold at which at most this fraction of the rows is kept.
+
+    Raises:
+        UsageError: The fraction is not above 0 and at most 1.
+        InputError: The forest's floor is too high for it.
+    """
+    try:
+        wanted = Fraction(fraction)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"--keep-fraction {fraction} is not a number; write it like 0.464.") from error
+    if not 0 < wanted <= 1:
+        raise UsageError(f"--keep-fraction {fraction} must be above 0 and at most 1.")
+    threshold = forest.threshold_keeping(found, int(wanted * found.counts["rows"]), run.execute)
+    run.progress.note(f"--keep-fraction {fraction} is --threshold {threshold!r}")
+    return dataclasses.replace(recipe, dedup=dataclasses.replace(recipe.dedup, threshold=threshold))
 
 
 def sampled(run: Run, recipe: Recipe, survivors: Parts) -> Parts:

@@ -69,6 +69,12 @@ DEDUP_COLUMNS = (
     Column("kept_key", pa.string(), "key of the row that represents the component"),
     Column("kept_cosine", pa.float32(), "<x, y> of the row and the one that represents it"),
 )
+FOREST_COLUMNS = (
+    Column("cluster", pa.int32(), "index of the nearest centroid"),
+    Column("u", pa.int32(), "place of the edge's one end among the rows of the cluster, sorted by (key_hash, key)"),
+    Column("v", pa.int32(), "place of its other end; larger than u"),
+    Column("cosine", pa.float64(), "exact <x, y> of the two rows; the edges of a cluster stand heaviest first"),
+)
 QUARANTINE_COLUMNS = (
     Column("source", pa.string(), "the input file"),
     Column("key", pa.string(), "the sample's key; null if it has none"),
@@ -97,6 +103,7 @@ ROWS = schema(ROW_COLUMNS)
 CLUSTERS = schema((*ROW_COLUMNS, *CLUSTER_COLUMNS))
 DEDUP = schema((*ROW_COLUMNS, *CLUSTER_COLUMNS, *DEDUP_COLUMNS))
 CORESET = pa.schema([DEDUP.field(name) for name in CORESET_NAMES])
+FOREST = schema(FOREST_COLUMNS)
 QUARANTINE = schema(QUARANTINE_COLUMNS)
 
 
