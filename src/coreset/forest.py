@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from typing import ClassVar
 
@@ -76,6 +77,18 @@ def write_forest(
     return table.close({"edges": table.rows, "rows": len(index)})
 
 
+def thresholds_from(floor: float, step: float) -> list[float]:
+    """The floor and the multiples of a step above it and below 1.
+
+    Example:
+        >>> thresholds_from(0.95, 0.02)
+        [0.95, 0.96, 0.98]
+    """
+    exact, first = Fraction(str(step)), Fraction(str(floor))
+    begin = int(first / exact) + 1
+    return [floor, *(float(exact * number) for number in range(begin, -int(-1 / exact)) if exact * number < 1)]
+
+
 def kept_above(forest: Parts, thresholds: Sequence[float], execute: Execute) -> list[int]:
     """How many rows `dedup` keeps at each of some thresholds, exactly.
 
@@ -117,7 +130,7 @@ def threshold_keeping(forest: Parts, kept: int, execute: Execute) -> float:
         floor = float(forest.facts["floor"])
         raise InputError(
             f"At the floor {floor:g} of the forest {total - edges:,} of {total:,} rows are kept, and at most {kept:,} "
-            f"are asked for; lower --floor, or ask for at least {(total - edges) / total:.4f}."
+            f"are asked for; lower --floor, or ask for {-(-(10**4) * (total - edges) // total) / 10**4:g} or more."
         )
     return min(1.0, float(np.nextafter(heaviest_at(forest, total - kept, execute), 0)))
 
