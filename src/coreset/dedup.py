@@ -22,6 +22,8 @@ from coreset.slices import Slice, cluster_ranges, clusters_of, keys_in_order, pl
 
 BATCH_ROWS = 1 << 18
 """So many rows of the table are held at a time, however large the cluster."""
+HELD_BYTES = 80
+"""Of a row while its components are found, besides its key: hash, order, place, component."""
 Keep = Literal["median", "nearest", "farthest", "random"]
 KEEP = ("median", "nearest", "farthest", "random")
 
@@ -121,7 +123,8 @@ def write_dedup(
     if params.keep == "random":
         drawn = rows_in_order(rows.key_hashes(keys.to_pylist(), params.seed), key_hash, rows.key_lookup(keys))
     forests = read_forests(edges, clustered) if edges else [None] * len(centroids)
-    found = range_components(slices, index, places(drawn), centroids, forests, params, memory)
+    held = keys.nbytes + HELD_BYTES * len(index)
+    found = range_components(slices, index, places(drawn), centroids, forests, params, max(memory - held, memory // 4))
     starts = np.cumsum([0, *(piece.stop - piece.start for piece in slices)])
     table = rows.PartTable(part, rows.DEDUP)
     for begin in range(0, len(index), BATCH_ROWS):

@@ -65,7 +65,7 @@ def write_forest(
     from coreset.numeric.forest import spanning_forest
 
     slices = slices_of(folder, names, clustered)
-    _, _, index = keys_in_order(slices)
+    index = keys_in_order(slices)[2]
     dimension = rows.open_vectors(slices[0].part).shape[1]
     table = rows.PartTable(part, rows.FOREST)
     for cluster, (vectors, at) in enumerate(clusters_of(slices, index, dimension), start=clustered[0]):

@@ -119,7 +119,9 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
     memory = run.task_memory
     given = recipe.cluster.centroids
     params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
-    training = cluster.centroids_stage(run.at("centroids"), rows, params, given, run.execute, run.memory)
+    training = cluster.centroids_stage(
+        run.at("centroids"), rows, params, given, run.execute, run.memory, run.workers * LIBRARIES
+    )
     centroids = completed(run, training)
     assignment = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory)
     return centroids, completed(run, assignment)

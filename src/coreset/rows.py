@@ -25,6 +25,9 @@ from coreset.engine.stage import PARQUET, Part, Summary
 GROUP_ROWS = 8192
 """Rows of one Parquet row group: the least that a range read fetches."""
 
+BATCH_ROWS = 1 << 16
+"""Rows of a table that are read at a time where only some of them are needed."""
+
 VECTORS = ".npy"
 OFFSETS = ".offsets.npy"
 
@@ -227,6 +230,20 @@ def read_table(
             return table.slice(start - starts[groups[0]], stop - start)
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(location, error) from error
+
+
+def chosen_rows(location: Location, wanted: Int64[np.ndarray, "r"], columns: Sequence[str]) -> pa.Table:
+    """Some rows of a Parquet file, by ascending indices; no more of the file is held than a batch."""
+    pieces, start = [], 0
+    for batch in table_batches(location, columns, BATCH_ROWS):
+        stop = start + batch.num_rows
+        low, high = np.searchsorted(wanted, [start, stop])
+        if high - low == batch.num_rows:
+            pieces.append(batch)
+        elif high > low:
+            pieces.append(batch.take(pa.array(wanted[low:high] - start)))
+        start = stop
+    return pa.concat_tables(pieces)
 
 
 def count_rows(location: Location) -> int:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float16, Float64, Int64
 
 MAX_SQUARED_NORM = 2.0  # far above unit vectors, far below the 2^5 at which float64 sums could round
+_STREAMED = 8 << 20  # larger blocks are slower: their pages are fresh, and gone from the cache when they are read
 _MAX_GAP = 16  # rows read and dropped rather than starting another read
 
 
@@ -84,6 +85,17 @@ def checked_norms(norms: Float64[np.ndarray, "b"], first: int) -> None:
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(f"row {first + row} has <x, x> = {norms[row]}; it must be finite and at most 2")
+
+
+def streamed(n: int, row_bytes: int, memory: int) -> list[slice]:
+    """Blocks of rows for a pass that keeps nothing: small enough to stay near the caches, and within the memory.
+
+    Args:
+        n: rows in all.
+        row_bytes: what a row takes while it is worked on.
+        memory: of one thread.
+    """
+    return row_slices(n, max(1, min(memory, _STREAMED) // max(1, row_bytes)))
 
 
 @contextlib.contextmanager
