@@ -248,7 +248,9 @@ def test_a_forest_sweeps_the_thresholds_and_changes_no_byte_of_dedup(finished: P
     said = json.loads(done("sweep", "--json", cwd=finished).out)
     assert [line["threshold"] for line in said][:2] == [0.8, 0.81]
     kept = {line["threshold"]: line["kept"] for line in said}
-    assert "█" in done("sweep", "--step", "0.05", cwd=finished).out
+    assert "█" in done("sweep", "--step", "0.05", "--plot", "sweep.svg", cwd=finished).out
+    assert "<svg" in (finished / "sweep.svg").read_text()
+    check_refused(coreset("sweep", "--plot", "sweep.txt", cwd=finished), 2, ".svg, .png, .pdf")
     assert "edges" in done("status", cwd=finished).out
     done("dedup", *ANY_BAD, "--threshold", "0.9", cwd=finished)
     found = open_parts(f"{finished}/run/dedup")

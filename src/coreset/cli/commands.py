@@ -235,6 +235,10 @@ def dedup(
 def sweep(
     floor: Floor = None,
     step: Annotated[float, typer.Option("--step", min=0.0001, max=0.5, help="Between two thresholds.")] = 0.01,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", help="Draw the curve, too: a .svg, .png or .pdf file; needs coreset[plot]."),
+    ] = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -245,13 +249,18 @@ def sweep(
     from coreset.cli.show import sweep_result
     from coreset.forest import kept_above, thresholds_from
     from coreset.pipeline import clustered, forested, standing
+    from coreset.results.plot import draw_sweep, kind_of
 
     common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
+    if plot is not None:
+        kind_of(plot)
     with common.writing() as run_of:
         _, clusters = clustered(run_of, local_recipe(), standing(run_of, "rows"), strict=False)
         forest = forested(run_of, clusters, floor)
         thresholds = thresholds_from(float(forest.facts["floor"]), step)
         kept = kept_above(forest, thresholds, run_of.execute)
+    if plot is not None:
+        draw_sweep(plot, thresholds, kept, forest.counts["rows"])
     sweep_result(thresholds, kept, forest.counts["rows"], json)
 
 
