@@ -22,7 +22,7 @@ from coreset.engine.errors import ResourceError
 from coreset.engine.local import in_process
 from coreset.engine.lock import sole_writer
 from coreset.engine.stage import Needs, complete, open_parts
-from coreset.pipeline import Run, selected
+from coreset.pipeline import Run, default_memory, selected
 from coreset.recipe import Recipe, read_recipe
 from coreset.results.fate import picture_bytes
 
@@ -236,6 +236,14 @@ def test_centroids_of_ones_own_are_used(finished: Path, undisturbed: Path) -> No
 
 
 # Help
+
+
+def test_the_default_budget_is_that_of_the_container(tmp_path: Path) -> None:
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "limit").write_text("1000000000\n")
+    places = [str(tmp_path / name) for name in ("absent", "max", "limit")]
+    assert default_memory(places) == 800_000_000
+    assert default_memory(places[:2]) > 800_000_000
 
 
 def test_help_names_every_command() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from coreset import cluster, dedup, embed, forest, sample
 from coreset.account import check_sums, journal, note_root
@@ -223,6 +226,14 @@ def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
     return parts
 
 
-def default_memory() -> int:
-    """Four fifths of the memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 4 // 5
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says what a container may use, in the two versions of its control groups."""
+
+
+def default_memory(limits: Sequence[str] = CONTAINER_LIMITS) -> int:
+    """Four fifths of the memory of this machine, or of this container if that has less."""
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in limits:
+        with contextlib.suppress(OSError, ValueError):  # not Linux, no container, or `max`: no limit
+            most = min(most, int(Path(limit).read_text(encoding="ascii")))
+    return most * 4 // 5
