@@ -34,6 +34,15 @@ class RowBlocks(Protocol):
         ...
 
 
+@runtime_checkable
+class ChosenRows(RowBlocks, Protocol):
+    """Rows that can also be read one by one, faster than slice by slice."""
+
+    def chosen(self, wanted: Int64[np.ndarray, "r"], /) -> Float16[np.ndarray, "r d"]:
+        """The rows at some indices, ascending."""
+        ...
+
+
 def row_slices(n: int, size: int) -> list[slice]:
     """Consecutive slices of at most ``size`` rows that cover ``n`` rows.
 
@@ -63,6 +72,8 @@ def rows_at(vectors: RowBlocks, wanted: Int64[np.ndarray, "r"]) -> torch.Tensor:
     if isinstance(vectors, np.ndarray) or not len(wanted):
         whole = len(wanted) and wanted[-1] - wanted[0] + 1 == len(wanted)
         return _tensor(vectors[slice(wanted[0], wanted[-1] + 1)] if whole else np.asarray(vectors)[wanted])
+    if isinstance(vectors, ChosenRows):
+        return _tensor(vectors.chosen(wanted))
     ends = np.flatnonzero(np.diff(wanted) > _MAX_GAP) + 1
     runs = np.split(wanted, ends)
     return torch.cat([_tensor(vectors[slice(int(r[0]), int(r[-1]) + 1)][r - r[0]]) for r in runs])
