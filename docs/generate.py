@@ -45,6 +45,9 @@ there are.
 
 `<x, y>` is the inner product of the vectors of two pictures, `<x, t>` that of a picture and its caption.
 All vectors have length 1 up to rounding (imported ones within 0.001), so an inner product is a cosine."""
+FOREST_INTRODUCTION = """\
+On request (`coreset sweep`, `coreset dedup --keep-fraction`): at most one edge for each row but one of a
+cluster. Above any threshold that is not below the floor, these edges connect the rows that all edges connect."""
 CORESET_INTRODUCTION = """\
 Of the columns of `dedup/` these, in the order in which the rows were drawn: the first m rows of a coreset
 are the coreset of m rows."""
@@ -221,6 +224,12 @@ def formats_page() -> Iterator[str]:
         yield f"The columns of `{before}/`, and:"
         yield ""
         yield from column_table(ADDED[folder])
+    yield ""
+    yield "## forest/"
+    yield ""
+    yield FOREST_INTRODUCTION
+    yield ""
+    yield from column_table(rows.FOREST_COLUMNS)
     yield ""
     yield "## coreset/"
     yield ""

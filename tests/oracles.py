@@ -46,3 +46,18 @@ def members(
         farthest = min(rows, key=lambda row: (-distances[row], order[row]))
         kept.append({"median": ascending[len(rows) // 2], "nearest": ascending[0], "farthest": farthest}[keep])
     return kept
+
+
+def spanning_edges(
+    vectors: Float16[np.ndarray, "n d"], floor: float, order: Int64[np.ndarray, "n"]
+) -> list[tuple[int, int, float]]:
+    """Kruskal's algorithm on the sorted list of all edges, by places in the order: (u, v, cosine)."""
+    exact = vectors.astype(np.float64)[np.argsort(order)]
+    products = np.einsum("nd,md->nm", exact, exact)
+    edges = [(u, v, float(products[u, v])) for u, v in np.argwhere(np.triu(products > floor, 1)).tolist()]
+    forest, graph = [], nx.utils.UnionFind(range(len(vectors)))
+    for u, v, cosine in sorted(edges, key=lambda edge: (-edge[2], edge[0], edge[1])):
+        if graph[u] != graph[v]:
+            graph.union(u, v)
+            forest.append((u, v, cosine))
+    return forest

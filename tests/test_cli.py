@@ -22,7 +22,7 @@ from coreset.engine.errors import ResourceError
 from coreset.engine.local import in_process
 from coreset.engine.lock import sole_writer
 from coreset.engine.stage import Needs, complete, open_parts
-from coreset.pipeline import Run, selected
+from coreset.pipeline import Run, default_memory, selected
 from coreset.recipe import Recipe, read_recipe
 from coreset.results.fate import picture_bytes
 
@@ -30,6 +30,9 @@ SCRIPT = str(Path(sys.executable).parent / "coreset")
 RESULT = "run/coreset/coreset-00000-of-00001.parquet"
 BAD = ("--max-bad", "10")
 """The shards hold two bad samples of 48."""
+
+
+ANY_BAD = ("--max-bad", "100")
 
 
 def rows_in(folder: Path, location: str) -> int:
@@ -235,10 +238,52 @@ def test_centroids_of_ones_own_are_used(finished: Path, undisturbed: Path) -> No
 # Help
 
 
+def test_the_default_budget_is_that_of_the_container(tmp_path: Path) -> None:
+    (tmp_path / "max").write_text("max\n")
+    (tmp_path / "limit").write_text("1000000000\n")
+    places = [str(tmp_path / name) for name in ("absent", "max", "limit")]
+    assert default_memory(places) == 800_000_000
+    assert default_memory(places[:2]) > 800_000_000
+
+
 def test_help_names_every_command() -> None:
     shown = coreset("--help", cwd=Path.cwd()).out
-    for command in ("demo", "init", "run", "embed", "dedup", "sample", "status"):
+    for command in ("demo", "init", "run", "embed", "dedup", "sweep", "sample", "status"):
         assert f"  {command}  " in shown
+
+
+def test_a_forest_sweeps_the_thresholds_and_changes_no_byte_of_dedup(finished: Path, undisturbed: Path) -> None:
+    said = json.loads(done("sweep", "--json", cwd=finished).out)
+    assert [line["threshold"] for line in said][:2] == [0.8, 0.81]
+    kept = {line["threshold"]: line["kept"] for line in said}
+    assert "█" in done("sweep", "--step", "0.05", "--plot", "sweep.svg", cwd=finished).out
+    assert "<svg" in (finished / "sweep.svg").read_text()
+    check_refused(coreset("sweep", "--plot", "sweep.txt", cwd=finished), 2, ".svg, .png, .pdf")
+    assert "edges" in done("status", cwd=finished).out
+    done("dedup", *ANY_BAD, "--threshold", "0.9", cwd=finished)
+    found = open_parts(f"{finished}/run/dedup")
+    assert found is not None
+    assert found.counts["kept"] == kept[0.9]
+    done("dedup", *ANY_BAD, cwd=finished)
+    again, alone = open_parts(f"{finished}/run/dedup"), open_parts(f"{undisturbed}/run/dedup")
+    assert again is not None
+    assert alone is not None
+    assert again.hash == alone.hash
+
+
+def test_the_threshold_of_a_wanted_fraction_is_printed_so_that_it_can_be_typed(finished: Path) -> None:
+    said = done("dedup", *ANY_BAD, "--keep-fraction", "0.9", "--floor", "0.3", cwd=finished)
+    threshold = said.err.partition("is --threshold ")[2].split()[0]
+    by_fraction = open_parts(f"{finished}/run/dedup")
+    done("dedup", *ANY_BAD, "--threshold", "0.95", cwd=finished)
+    done("dedup", *ANY_BAD, "--threshold", threshold, cwd=finished)
+    by_threshold = open_parts(f"{finished}/run/dedup")
+    assert by_fraction is not None
+    assert by_threshold is not None
+    assert by_threshold.hash == by_fraction.hash
+    check_refused(coreset("dedup", "--keep-fraction", "2", cwd=finished), 2, "at most 1")
+    check_refused(coreset("dedup", "--keep-fraction", "0.5", "--threshold", "0.9", cwd=finished), 2, "exclude")
+    check_refused(coreset("sweep", "--floor", "86", cwd=finished), 2, "did you mean 0.86")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import pytest
 import coreset
 
 ROOT = Path(coreset.__file__).parent
-STAGES = ("embed", "import_", "cluster", "dedup", "sample")
+STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_rows", "import_samples")
-BESIDE_STAGES = (*IMPORT, "keys", "quarantine", "vectors")
+BESIDE_STAGES = (*IMPORT, "keys", "quarantine", "slices", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -28,6 +28,7 @@ MAY_IMPORT_OF_CORESET = {
     "encoder": {"encoder", "engine", "sources"},
     "vectors": {"vectors", "rows", "engine"},
     "quarantine": {"quarantine", "sources", "rows", "engine"},
+    "slices": {"slices", "rows", "numeric", "engine"},
     "keys": {"keys", "quarantine", "rows", "engine"},
     "account": {"account", "rows", "engine"},
     **{name: {*IMPORT, "sources", "rows", "keys", "numeric", "engine"} for name in IMPORT},
@@ -48,6 +49,7 @@ MAY_BE_IMPORTED_BY = {
         "rows.py",
         "keys.py",
         "quarantine.py",
+        "slices.py",
         "account.py",
         "import_rows.py",
         "sources/",

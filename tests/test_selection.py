@@ -244,7 +244,7 @@ def test_small_tasks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monk
     given, sample = large_given(), SampleParams(n=20)
     _, whole, coreset = selected_from(tmp_path / "whole", given, DedupParams(), sample)
     monkeypatch.setattr("coreset.cluster.PART_ROWS", 500)
-    monkeypatch.setattr("coreset.dedup.PART_ROWS", 300)
+    monkeypatch.setattr("coreset.slices.TASK_ROWS", 300)
     monkeypatch.setattr("coreset.dedup.BATCH_ROWS", 70)
     monkeypatch.setattr("coreset.sample.BATCH_ROWS", 90)
     monkeypatch.setattr("coreset.sample.FILE_ROWS", 7)
@@ -260,7 +260,7 @@ def test_small_tasks_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.Monk
 def test_empty_clusters_at_the_end_make_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = large_given()
     far = np.eye(2, 32, dtype=np.float32) * 4
-    monkeypatch.setattr("coreset.dedup.PART_ROWS", len(given.keys))
+    monkeypatch.setattr("coreset.slices.TASK_ROWS", len(given.keys))
     given = Given(given.keys, given.vectors, given.text_cosine, np.concatenate([given.centroids, far]))
     _, survivors, _ = selected_from(tmp_path, given, DedupParams(), SampleParams(n=5))
     assert len(survivors.names) == 1

@@ -44,14 +44,15 @@ def check_sums(run: Location, stage: str, parts: Parts) -> None:
         InvariantError: The counts do not add up.
     """
     if stage != "centroids":
+        counted = "edges" if stage == "forest" else "rows"
         found = sum(rows.count_rows(location) for location in parts.locations())
-        _equal(stage, "rows on disk", found, "rows", parts.counts["rows"])
+        _equal(stage, f"{counted} on disk", found, counted, parts.counts[counted])
     if stage == "rows":
         refused = sum(entry["rows"] for entry in quarantined(run))
         _equal(stage, "quarantined rows on disk", refused, "quarantined", parts.counts["quarantined"])
         total = parts.counts["rows"] + parts.counts["quarantined"]
         _equal(stage, "rows + quarantined", total, "samples", parts.counts["samples"])
-    before = {"clusters": "rows", "dedup": "clusters"}.get(stage)
+    before = {"clusters": "rows", "dedup": "clusters", "forest": "clusters"}.get(stage)
     if before and (source := open_parts(join(run, before))):
         _equal(stage, f"rows of {before}/", source.counts["rows"], "rows", parts.counts["rows"])
     if stage == "dedup":
@@ -174,14 +175,15 @@ def stage_state(run: Location, name: str) -> StageState:
         planned = "plan.json" in present
         return StageState(name, "incomplete" if planned else "-", len(committed), None, "", planned)
     state = "complete" if is_current(run, name, parts) else "out of date"
-    wanted = ("quarantined", "clusters", "kept", "duplicates")
+    wanted = ("quarantined", "clusters", "edges", "kept", "duplicates")
     said = [f"{parts.counts[key]:,} {key}" for key in wanted if parts.counts.get(key)]
     return StageState(name, state, len(parts.names), parts.counts.get("rows"), ", ".join(said), True)
 
 
 def is_current(run: Location, name: str, parts: Parts) -> bool:
     """Whether a complete stage was made from the stages before it as they are now."""
-    before = {"rows": (), "centroids": ("rows",), "clusters": ("rows", "centroids"), "dedup": ("clusters",)}
+    before = {"rows": (), "centroids": ("rows",), "clusters": ("rows", "centroids")}
+    before |= {"dedup": ("clusters",), "forest": ("clusters",)}
     sources = [open_parts(join(run, source)) for source in before.get(name, ("dedup",))]
     if any(source is None for source in sources):
         return not sources

@@ -89,16 +89,32 @@ def resolved(asked: ClusterParams, parts: Parts, folder: Location) -> ClusterPar
 
 
 def centroids_stage(
-    folder: Location, parts: Parts, params: ClusterParams, given: Location | None, execute: Execute, memory: int
+    folder: Location,
+    parts: Parts,
+    params: ClusterParams,
+    given: Location | None,
+    execute: Execute,
+    memory: int,
+    beside: int = 0,
 ) -> Stage:
-    """Plan `centroids/`: one task that trains them, or takes the given ones."""
+    """Plan `centroids/`: one task that trains them, or takes the given ones.
+
+    Args:
+        folder: `centroids/`
+        parts: stage 1
+        params: of this stage
+        given: the user's centroids
+        execute: the engine
+        memory: bytes of all processes together
+        beside: bytes of them that the processes hold before they begin
+    """
 
     def tasks() -> Iterator[Task]:
         part = files.join(folder, "centroids")
         if given is not None:
             yield Task(part, write_given_centroids, (given, dimension_of(parts)))
         else:
-            check_training(parts, params, memory)
+            check_training(parts, params, memory, beside)
             last = sample_end(parts, params, execute)
             yield Task(part, write_trained_centroids, (parts.locations(), params, last))
 
@@ -166,8 +182,8 @@ def sample_order(
     )
 
 
-def check_training(parts: Parts, params: ClusterParams, memory: int) -> None:
-    """Refuse to train in less memory than it takes; the sample never shrinks silently.
+def check_training(parts: Parts, params: ClusterParams, memory: int, beside: int) -> None:
+    """Refuse to train in less memory than it takes, beside what the processes hold; the sample never shrinks silently.
 
     Raises:
         ResourceError: Says how much is needed.
@@ -175,7 +191,7 @@ def check_training(parts: Parts, params: ClusterParams, memory: int) -> None:
     from coreset.numeric.kmeans import training_bytes
 
     sample = min(parts.counts["rows"], SAMPLE_PER_CLUSTER * params.clusters)
-    needed = training_bytes(sample, params.clusters, dimension_of(parts))
+    needed = training_bytes(sample, params.clusters, dimension_of(parts)) + beside
     if needed > memory:
         raise ResourceError(
             f"Training {params.clusters:,} centroids on {sample:,} rows needs {needed / 2**30:.1f} GiB and --memory "
@@ -204,27 +220,35 @@ def write_trained_centroids(
 
 def training_sample(locations: Sequence[Location], seed: int, end: OrderKey | None) -> Float32[np.ndarray, "m d"]:
     """The rows before `end` in the order of xxh3_64(key, seed), as float32."""
-    pieces, orders, hashes, keys = [], [], [], []
+    picked, orders, hashes, keys = [], [], [], []
     for location in locations:
         order, key_hash, lookup, table = sample_order(location, seed)
-        start = OrderKey(0, 0, b"")
-        inside = np.flatnonzero(between(order, key_hash, lookup, start, end))
-        vectors = vectors_file(location)
-        picked = vectors[table["vector_row"].to_numpy()[inside]]
-        pieces.append(picked)
+        inside = np.flatnonzero(between(order, key_hash, lookup, OrderKey(0, 0, b""), end))
+        picked.append(table["vector_row"].to_numpy()[inside])
         orders.append(order[inside])
         hashes.append(key_hash[inside])
-        keys += lookup(inside)
-    index = rows_in_order(np.concatenate(orders), np.concatenate(hashes), lambda tied: [keys[i] for i in tied])
+        keys.append(table["key"].take(pa.array(inside)))
+    every = pa.chunked_array([chunk for some in keys for chunk in some.chunks], pa.string())
+    index = rows_in_order(np.concatenate(orders), np.concatenate(hashes), rows.key_lookup(every))
     place = np.empty(len(index), dtype=np.int64)
     place[index] = np.arange(len(index))
-    sample = np.empty((len(index), pieces[0].shape[1]), dtype=np.float32)
-    filled = 0
-    while pieces:
-        piece = pieces.pop(0)
-        sample[place[filled : filled + len(piece)]] = piece
-        filled += len(piece)
-    return sample
+    return vectors_in_order(locations, picked, place)
+
+
+def vectors_in_order(
+    locations: Sequence[Location], picked: Sequence[Int64[np.ndarray, "_"]], place: Int64[np.ndarray, "m"]
+) -> Float32[np.ndarray, "m d"]:
+    """Some vectors of each part as float32, each at its place; a block of them is held twice."""
+    dimension = vectors_file(locations[0]).shape[1]
+    found = np.empty((len(place), dimension), dtype=np.float32)
+    step, filled = max(1, BLOCK_BYTES // (2 * dimension)), 0
+    for location, wanted in zip(locations, picked, strict=True):
+        vectors = vectors_file(location)
+        for start in range(0, len(wanted), step):
+            block = vectors[wanted[start : start + step]]
+            found[place[filled : filled + len(block)]] = block
+            filled += len(block)
+    return found
 
 
 def write_given_centroids(given: Location, dimension: int, part: Part) -> Summary:
@@ -271,17 +295,44 @@ def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory
         cosines.append(centroid_cosines(x, centroids, nearest, memory=memory // 2))
         vectors.append(x)
         ticker.add(len(nearest))
-    table = pa.concat_tables(rows.read_table(location + PARQUET) for location in parts)
-    cluster = np.concatenate(assigned)
-    index = rows_in_order(cluster.astype(np.uint64), table["key_hash"].to_numpy(), rows.key_lookup(table["key"]))
+    cluster, distance, cosine = np.concatenate(assigned), np.concatenate(distances), np.concatenate(cosines)
+    keys = pa.concat_tables(rows.read_table(location + PARQUET, ["key", "key_hash"]) for location in parts)
+    index = rows_in_order(cluster.astype(np.uint64), keys["key_hash"].to_numpy(), rows.key_lookup(keys["key"]))
+    del keys
     write_sorted_vectors(part, vectors, index)
     rows.write_array(part.file(rows.OFFSETS), cluster_offsets(cluster, len(centroids)))
-    table = table.append_column("cluster", [cluster]).append_column("centroid_distance", [np.concatenate(distances)])
-    table = table.append_column("centroid_cosine", [np.concatenate(cosines)])
     columns = rows.PartTable(part, rows.CLUSTERS)
-    for start in range(0, len(index), rows.GROUP_ROWS):
-        columns.write(table.take(index[start : start + rows.GROUP_ROWS]))
+    for picked, table in sorted_tables(parts, [len(x) for x in vectors], index, memory):
+        added = {"cluster": cluster, "centroid_distance": distance, "centroid_cosine": cosine}
+        every = dict(zip(table.column_names, table.columns, strict=True))
+        columns.write(pa.table(every | {name: values[picked] for name, values in added.items()}))
     return columns.close({"rows": columns.rows})
+
+
+def sorted_tables(
+    parts: Sequence[Location], counts: Sequence[int], index: Int64[np.ndarray, "n"], memory: int
+) -> Iterator[tuple[Int64[np.ndarray, "_"], pa.Table]]:
+    """The rows of some parts in the order of `index`, which counts through all of them, with their indices.
+
+    As many at a time as the memory allows: each time all parts are read, so the less there is, the longer it takes.
+    """
+    sampled = rows.read_table(parts[0] + PARQUET, rows.ROWS.names, 0, rows.GROUP_ROWS)
+    row_bytes = 4 * max(1, sampled.nbytes // max(1, sampled.num_rows))  # pieces, whole, in order, waiting
+    at_once = min(PART_ROWS, max(rows.GROUP_ROWS, (memory - 4 * sampled.nbytes) // row_bytes))
+    starts = np.cumsum([0, *counts])
+    for start in range(0, len(index), at_once):
+        picked = index[start : start + at_once]
+        ascending = np.argsort(picked)
+        bounds = np.searchsorted(picked[ascending], starts)
+        pieces = [
+            rows.chosen_rows(part + PARQUET, picked[ascending[low:high]] - first, rows.ROWS.names)
+            for part, first, low, high in zip(parts, starts, bounds, bounds[1:], strict=False)
+            if high > low
+        ]
+        place = np.empty(len(picked), dtype=np.int64)
+        place[ascending] = np.arange(len(picked))
+        # One chunk: taking rows from many is several times slower.
+        yield picked, pa.concat_tables(pieces).combine_chunks().take(pa.array(place))
 
 
 def write_sorted_vectors(

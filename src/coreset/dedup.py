@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -17,11 +18,12 @@ from coreset.engine.files import Location
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Needs, Part, Parts, Stage, Summary, Task
 from coreset.numeric.ranks import rows_in_order
+from coreset.slices import Slice, cluster_ranges, clusters_of, keys_in_order, places, slices_of
 
-PART_ROWS = 1 << 18
-"""Consecutive clusters are deduplicated in tasks of about so many rows; the last cluster may exceed it."""
 BATCH_ROWS = 1 << 18
 """So many rows of the table are held at a time, however large the cluster."""
+HELD_BYTES = 80
+"""Of a row while its components are found, besides its key: hash, order, place, component."""
 Keep = Literal["median", "nearest", "farthest", "random"]
 KEEP = ("median", "nearest", "farthest", "random")
 
@@ -53,29 +55,6 @@ class DedupParams:
 
 
 @dataclass(frozen=True)
-class Slice:
-    """The rows of consecutive clusters in one part of `clusters/`.
-
-    Attributes:
-        part: without suffix
-        offsets: where each of the clusters begins in the part, and where the last one ends
-    """
-
-    part: Location
-    offsets: Int64[np.ndarray, "k_plus_1"]
-
-    @property
-    def start(self) -> int:
-        """The first row."""
-        return int(self.offsets[0])
-
-    @property
-    def stop(self) -> int:
-        """One past the last row."""
-        return int(self.offsets[-1])
-
-
-@dataclass(frozen=True)
 class Components:
     """What is known of each row of a cluster, in the cluster's order of rows.
 
@@ -96,30 +75,34 @@ class Components:
         return kept
 
 
-def dedup_stage(folder: Location, clusters: Parts, centroids: Parts, params: DedupParams, memory: int) -> Stage:
-    """Plan `dedup/`: one part for consecutive clusters of about `PART_ROWS` rows; depends on counts only."""
+def dedup_stage(
+    folder: Location,
+    clusters: Parts,
+    centroids: Parts,
+    params: DedupParams,
+    memory: int,
+    forest: Parts | None = None,
+) -> Stage:
+    """Plan `dedup/`: one part for each range of clusters; depends on counts only.
+
+    Args:
+        folder: `dedup/`
+        clusters: stage 2
+        centroids: stage 2
+        params: of this stage
+        memory: bytes one task may use
+        forest: of these clusters, with a floor that is not above the threshold: says the components without
+            comparing rows again. Changes no byte.
+    """
 
     def tasks() -> Iterator[Task]:
         for number, clustered in enumerate(cluster_ranges(clusters)):
             part = files.join(folder, f"{number:05d}")
-            yield Task(
-                part, write_dedup, (clusters.folder, clusters.names, clustered, centroids.folder, params, memory)
-            )
+            edges = files.join(forest.folder, f"{number:05d}{PARQUET}") if forest else None
+            given = (clusters.folder, clusters.names, clustered, centroids.folder, params, memory, edges)
+            yield Task(part, write_dedup, given)
 
     return Stage(folder, params, tasks, clusters.hash, rows.receipt_of, Needs(memory))
-
-
-def cluster_ranges(clusters: Parts) -> Iterator[tuple[int, int]]:
-    """First and end of consecutive clusters that together reach `PART_ROWS` rows."""
-    sizes = np.diff(sum(np.asarray(rows.open_array(where)) for where in clusters.locations(rows.OFFSETS)))
-    ends = np.cumsum(sizes)
-    first = 0
-    while first < len(sizes):
-        before = int(ends[first - 1]) if first else 0
-        stop = min(len(sizes), int(np.searchsorted(ends, before + PART_ROWS)) + 1)
-        if ends[stop - 1] > before:  # the last clusters may all be empty
-            yield first, stop
-        first = stop
 
 
 def write_dedup(
@@ -129,15 +112,19 @@ def write_dedup(
     centroids_folder: Location,
     params: DedupParams,
     memory: int,
+    edges: Location | None,
     part: Part,
 ) -> Summary:
     """Find the components of some clusters, and write every row with the one that stands for it."""
-    first, stop = clustered
-    centroids = rows.open_array(files.join(centroids_folder, "centroids.npy"))[first:stop]
-    located = [slice_of(files.join(folder, name), first, stop) for name in names]
-    slices = [piece for piece in located if piece is not None]
-    keys, index, draw = rows_of_slices(slices, params)
-    found = range_components(slices, index, draw, centroids, params, memory)
+    centroids = rows.open_array(files.join(centroids_folder, "centroids.npy"))[slice(*clustered)]
+    slices = slices_of(folder, names, clustered)
+    keys, key_hash, index = keys_in_order(slices)
+    drawn = index
+    if params.keep == "random":
+        drawn = rows_in_order(rows.key_hashes(keys.to_pylist(), params.seed), key_hash, rows.key_lookup(keys))
+    forests = read_forests(edges, clustered) if edges else [None] * len(centroids)
+    held = keys.nbytes + HELD_BYTES * len(index)
+    found = range_components(slices, index, places(drawn), centroids, forests, params, max(memory - held, memory // 4))
     starts = np.cumsum([0, *(piece.stop - piece.start for piece in slices)])
     table = rows.PartTable(part, rows.DEDUP)
     for begin in range(0, len(index), BATCH_ROWS):
@@ -147,37 +134,12 @@ def write_dedup(
     return table.close({"rows": table.rows, "kept": kept, "duplicates": table.rows - kept})
 
 
-def slice_of(part: Location, first: int, stop: int) -> Slice | None:
-    """Where the clusters `first` to `stop` lie in a part; None if it has no row of them."""
-    found = Slice(part, np.asarray(rows.open_array(part + rows.OFFSETS)[first : stop + 1]))
-    return found if found.start < found.stop else None
-
-
-def rows_of_slices(
-    slices: Sequence[Slice], params: DedupParams
-) -> tuple[pa.ChunkedArray, Int64[np.ndarray, "n"], UInt64[np.ndarray, "n"]]:
-    """Keys, order and draw of the rows of some slices, counted through slice after slice.
-
-    Returns:
-        The keys; the indices that sort the rows by (cluster, key_hash, key); the place of each row in the order of
-        its seeded hash, which `keep = random` goes by.
-    """
-    wanted = ["key", "key_hash"]
-    names = pa.concat_tables(rows.read_table(s.part + PARQUET, wanted, s.start, s.stop) for s in slices)
-    clusters = [np.repeat(np.arange(len(s.offsets) - 1, dtype=np.uint64), np.diff(s.offsets)) for s in slices]
-    key_hash, lookup = names["key_hash"].to_numpy(), rows.key_lookup(names["key"])
-    index = rows_in_order(np.concatenate(clusters), key_hash, lookup)
-    drawn = index
-    if params.keep == "random":
-        drawn = rows_in_order(rows.key_hashes(names["key"].to_pylist(), params.seed), key_hash, lookup)
-    return names["key"], index, places(drawn)
-
-
 def range_components(
     slices: Sequence[Slice],
     index: Int64[np.ndarray, "n"],
     draw: UInt64[np.ndarray, "n"],
     centroids: Float32[np.ndarray, "k d"],
+    forests: Sequence[Any],
     params: DedupParams,
     memory: int,
 ) -> Components:
@@ -185,47 +147,60 @@ def range_components(
     size = np.empty(len(index), np.int32)
     representative = np.empty(len(index), np.int64)
     cosine = np.empty(len(index), np.float32)
-    vectors = [rows.open_vectors(piece.part + PARQUET) for piece in slices]
-    stop = 0
-    for cluster, centroid in enumerate(centroids):
-        pieces = [
-            (x, int(s.offsets[cluster]), int(s.offsets[cluster + 1])) for x, s in zip(vectors, slices, strict=True)
-        ]
-        own = rows.VectorSlices(pieces, len(centroid))
-        start, stop = stop, stop + own.shape[0]
-        members = index[start:stop]
-        order = places(np.argsort(np.argsort(members)))
-        found = components(own, np.asarray(centroid), order, draw[np.sort(members)], params, memory)
-        at = order.astype(np.int64)
+    start = 0
+    each = clusters_of(slices, index, centroids.shape[1])
+    for (vectors, at), centroid, forest in zip(each, centroids, forests, strict=True):
+        stop = start + len(at)
+        own = draw[np.sort(index[start:stop])]
+        labels = cluster_labels(vectors, at, forest, params.threshold, memory)
+        found = components(vectors, labels, np.asarray(centroid), at.astype(np.uint64), own, params, memory)
         size[start + at], cosine[start + at] = found.size, found.cosine
         representative[start + at] = start + at[found.representative]
-        ticker.add(len(members))
+        ticker.add(len(at))
+        start = stop
     return Components(size, representative, cosine)
+
+
+def cluster_labels(
+    vectors: Any,  # noqa: ANN401  numeric.blocks.RowBlocks, which imports torch
+    at: Int64[np.ndarray, "n"],
+    forest: Any,  # noqa: ANN401  numeric.forest.Forest | None, which imports torch
+    threshold: float,
+    memory: int,
+) -> Int64[np.ndarray, "n"]:
+    """A number for the component of each row: from the forest if there is one, else by comparing all rows."""
+    from coreset.numeric.components import connected_components
+    from coreset.numeric.forest import components_above
+
+    if forest is None:
+        return connected_components(vectors, threshold, memory=memory)
+    labels: Int64[np.ndarray, "n"] = components_above(len(at), forest, threshold)[at]
+    return labels
 
 
 def components(
     vectors: Any,  # noqa: ANN401  numeric.blocks.RowBlocks, which imports torch
+    labels: Int64[np.ndarray, "n"],
     centroid: Float32[np.ndarray, "d"],
     order: UInt64[np.ndarray, "n"],
     draw: UInt64[np.ndarray, "n"],
     params: DedupParams,
     memory: int,
 ) -> Components:
-    """The connected components of one cluster, and who stands for each.
+    """Who stands for each connected component of one cluster.
 
     Args:
         vectors: float16 rows (n, d)
+        labels: the component of each row
         centroid: of the cluster
         order: place of each row in the order of (key_hash, key): decides ties of the distance
         draw: place of each row in the order of its seeded hash: `keep = random` takes the first
-        params: threshold and which row to keep
+        params: which row to keep
         memory: bytes that may be used beside the result; does not change it
     """
-    from coreset.numeric.components import connected_components
     from coreset.numeric.members import chosen_members, kept_cosines
     from coreset.numeric.nearest import squared_distances
 
-    labels = connected_components(vectors, params.threshold, memory=memory)
     if params.keep == "random":
         chosen = chosen_members(labels, draw.astype(np.float64), order, "nearest")
     else:
@@ -237,16 +212,14 @@ def components(
     return Components(sizes[component].astype(np.int32), representative, cosine)
 
 
-def places(index: Int64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
-    """The place of each row in an order that is given by the rows' indices.
+def read_forests(location: Location, clustered: tuple[int, int]) -> list[Any]:
+    """The forest of each of some clusters, from the part of `forest/` that holds exactly these."""
+    from coreset.numeric.forest import Forest
 
-    Example:
-        >>> places(np.array([2, 0, 1]))
-        array([1, 2, 0], dtype=uint64)
-    """
-    place = np.empty(len(index), np.uint64)
-    place[index] = np.arange(len(index), dtype=np.uint64)
-    return place
+    table = rows.read_table(location)
+    cluster, u, v, cosine = (table[name].to_numpy() for name in ("cluster", "u", "v", "cosine"))
+    bounds = np.searchsorted(cluster, np.arange(clustered[0], clustered[1] + 1))
+    return [Forest(u[a:b], v[a:b], cosine[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
 def dedup_table(

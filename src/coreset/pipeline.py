@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
-from coreset import cluster, dedup, embed, import_, sample
+from coreset import cluster, dedup, embed, forest, import_, sample
 from coreset.account import check_sums, journal, note_root, note_times, noted_times
 from coreset.engine import files
 from coreset.engine.errors import InputError, MismatchError, ResourceError, UsageError
@@ -166,7 +171,9 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
     memory = run.task_memory
     given = recipe.cluster.centroids
     params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
-    training = cluster.centroids_stage(run.at("centroids"), rows, params, given, run.execute, run.memory)
+    training = cluster.centroids_stage(
+        run.at("centroids"), rows, params, given, run.execute, run.memory, run.workers * LIBRARIES
+    )
     centroids = completed_from(run, training, rows)
     assignment = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory)
     return centroids, completed_from(run, assignment, rows)
@@ -189,8 +196,39 @@ def standing_clusters(run: Run, rows: Parts) -> tuple[Parts, Parts] | None:
 
 
 def deduplicated(run: Run, recipe: Recipe, centroids: Parts, clusters: Parts) -> Parts:
-    """Stage 3: `dedup/`."""
-    return completed(run, dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory))
+    """Stage 3: `dedup/`; from the forest, if there is one that can answer the threshold."""
+    found = open_parts(run.at("forest"))
+    if found and (found.source != clusters.hash or found.facts["floor"] > recipe.dedup.threshold):
+        found = None
+    stage = dedup.dedup_stage(run.at("dedup"), clusters, centroids, recipe.dedup, run.task_memory, found)
+    return completed(run, stage)
+
+
+def forested(run: Run, clusters: Parts, floor: float | None) -> Parts:
+    """On request: `forest/`; the one that is there if no floor is asked for."""
+    found = open_parts(run.at("forest"))
+    if found and found.source == clusters.hash and (floor is None or found.facts["floor"] == floor):
+        return found
+    params = forest.ForestParams() if floor is None else forest.ForestParams(floor)
+    return completed(run, forest.forest_stage(run.at("forest"), clusters, params, run.task_memory))
+
+
+def keeping(run: Run, recipe: Recipe, found: Parts, fraction: str) -> Recipe:
+    """The recipe with the highest threshold at which at most this fraction of the rows is kept.
+
+    Raises:
+        UsageError: The fraction is not above 0 and at most 1.
+        InputError: The forest's floor is too high for it.
+    """
+    try:
+        wanted = Fraction(fraction)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UsageError(f"--keep-fraction {fraction} is not a number; write it like 0.464.") from error
+    if not 0 < wanted <= 1:
+        raise UsageError(f"--keep-fraction {fraction} must be above 0 and at most 1.")
+    threshold = forest.threshold_keeping(found, int(wanted * found.counts["rows"]), run.execute)
+    run.progress.note(f"--keep-fraction {fraction} is --threshold {threshold!r}")
+    return dataclasses.replace(recipe, dedup=dataclasses.replace(recipe.dedup, threshold=threshold))
 
 
 def sampled(run: Run, recipe: Recipe, survivors: Parts) -> Parts:
@@ -250,6 +288,14 @@ def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
     return parts
 
 
-def default_memory() -> int:
-    """Four fifths of the memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 4 // 5
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says what a container may use, in the two versions of its control groups."""
+
+
+def default_memory(limits: Sequence[str] = CONTAINER_LIMITS) -> int:
+    """Four fifths of the memory of this machine, or of this container if that has less."""
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in limits:
+        with contextlib.suppress(OSError, ValueError):  # not Linux, no container, or `max`: no limit
+            most = min(most, int(Path(limit).read_text(encoding="ascii")))
+    return most * 4 // 5

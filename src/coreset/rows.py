@@ -28,6 +28,8 @@ GROUP_ROWS = 8192
 
 REPEATED = ("source", "reason", "kept_key")
 """Columns written with a dictionary of their values: for the others, which hardly repeat, that takes time and space."""
+BATCH_ROWS = 1 << 16
+"""Rows of a table that are read at a time where only some of them are needed."""
 
 VECTORS = ".npy"
 OFFSETS = ".offsets.npy"
@@ -81,6 +83,12 @@ DEDUP_COLUMNS = (
     Column("kept_key", pa.string(), "key of the row that represents the component"),
     Column("kept_cosine", pa.float32(), "<x, y> of the row and the one that represents it"),
 )
+FOREST_COLUMNS = (
+    Column("cluster", pa.int32(), "index of the nearest centroid"),
+    Column("u", pa.int32(), "place of the edge's one end among the rows of the cluster, sorted by (key_hash, key)"),
+    Column("v", pa.int32(), "place of its other end; larger than u"),
+    Column("cosine", pa.float64(), "exact <x, y> of the two rows; the edges of a cluster stand heaviest first"),
+)
 QUARANTINE_COLUMNS = (
     Column("source", pa.string(), "the input file"),
     Column("key", pa.string(), "the sample's key; null if it has none"),
@@ -109,6 +117,7 @@ ROWS = schema(ROW_COLUMNS)
 CLUSTERS = schema((*ROW_COLUMNS, *CLUSTER_COLUMNS))
 DEDUP = schema((*ROW_COLUMNS, *CLUSTER_COLUMNS, *DEDUP_COLUMNS))
 CORESET = pa.schema([DEDUP.field(name) for name in CORESET_NAMES])
+FOREST = schema(FOREST_COLUMNS)
 QUARANTINE = schema(QUARANTINE_COLUMNS)
 
 
@@ -236,6 +245,20 @@ def read_table(
         raise damaged(location, error) from error
 
 
+def chosen_rows(location: Location, wanted: Int64[np.ndarray, "r"], columns: Sequence[str]) -> pa.Table:
+    """Some rows of a Parquet file, by ascending indices; no more of the file is held than a batch."""
+    pieces, start = [], 0
+    for batch in table_batches(location, columns, BATCH_ROWS):
+        stop = start + batch.num_rows
+        low, high = np.searchsorted(wanted, [start, stop])
+        if high - low == batch.num_rows:
+            pieces.append(batch)
+        elif high > low:
+            pieces.append(batch.take(pa.array(wanted[low:high] - start)))
+        start = stop
+    return pa.concat_tables(pieces)
+
+
 def count_rows(location: Location) -> int:
     """Rows of a Parquet file, from its footer."""
     try:
@@ -337,6 +360,20 @@ class VectorSlices:
         if len(pieces) == 1:
             return pieces[0]
         return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), np.float16)
+
+    def chosen(self, wanted: Int64[np.ndarray, "r"]) -> Float16[np.ndarray, "r d"]:
+        """The rows at some indices, ascending.
+
+        Example:
+            >>> x = np.arange(6, dtype=np.float16)[:, None]
+            >>> VectorSlices([(x, 1, 3), (x, 4, 6)], 1).chosen(np.array([0, 3])).ravel().tolist()
+            [1.0, 5.0]
+        """
+        found = np.empty((len(wanted), self.shape[1]), np.float16)
+        bounds = np.searchsorted(wanted, self._starts)
+        for (vectors, low, _), begin, first, end in zip(self._slices, self._starts, bounds, bounds[1:], strict=False):
+            found[first:end] = vectors[wanted[first:end] - begin + low]
+        return found
 
 
 def open_vectors(location: Location) -> np.ndarray[Any, Any]:

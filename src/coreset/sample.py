@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int8, UInt64
+from jaxtyping import Int8, Int64, UInt64
 
 from coreset import rows
 from coreset.engine import files
@@ -328,18 +328,31 @@ def write_coreset(
     """Write the sampled rows from `start` to `end` in the order of xxh3_64(key, seed)."""
     pieces = []
     for location in locations:
-        table = rows.read_table(location, rows.DEDUP.names)
-        table = table.filter(fates(table, params, cuts) == KEPT)
-        order = rows.key_hashes(table["key"].to_pylist(), params.seed)
-        pieces.append(table.filter(between(order, *_ties(table), start or SMALLEST, end)).select(rows.CORESET.names))
-        ticker.add(table.num_rows)
-    table = pa.concat_tables(pieces)
+        wanted = drawn_rows(location, params, cuts, start, end)
+        if len(wanted):
+            pieces.append(rows.chosen_rows(location, wanted, rows.CORESET.names))
+        ticker.add(len(wanted))
+    table = pa.concat_tables(pieces) if pieces else rows.CORESET.empty_table()
     keys = table["key"].to_pylist()
     order = rows.key_hashes(keys, params.seed)
     index = rows_in_order(order, rows.key_hashes(keys), rows.key_lookup(table["key"]))
     coreset = rows.PartTable(part, rows.CORESET)
     coreset.write(table.take(pa.array(index)))
     return coreset.close({"rows": coreset.rows})
+
+
+def drawn_rows(
+    location: Location, params: SampleParams, cuts: Cuts, start: OrderKey | None, end: OrderKey | None
+) -> Int64[np.ndarray, "r"]:
+    """Which rows of one part are sampled and have an order key from `start` to `end`."""
+    found, first = [np.empty(0, np.int64)], 0
+    for table in order_tables(location, params):
+        index = np.flatnonzero(fates(table, params, cuts) == KEPT)
+        kept = table.take(pa.array(index))
+        order = rows.key_hashes(kept["key"].to_pylist(), params.seed)
+        found.append(first + index[between(order, *_ties(kept), start or SMALLEST, end)])
+        first += table.num_rows
+    return np.concatenate(found)
 
 
 def selection_facts(selection: Selection) -> dict[str, JSON]:

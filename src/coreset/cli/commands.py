@@ -69,6 +69,20 @@ Threshold = Annotated[float | None, typer.Option("--threshold", help="dedup.thre
 Clusters = Annotated[int | None, typer.Option("--clusters", help="cluster.clusters", show_default=False)]
 Centroids = Annotated[str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False)]
 Keep = Annotated[str | None, typer.Option("--keep", help="dedup.keep", show_default=False)]
+KeepFraction = Annotated[
+    str | None,
+    typer.Option(
+        "--keep-fraction",
+        help="Take the highest threshold at which at most this fraction of the rows is kept; makes RUN/forest.",
+        show_default=False,
+    ),
+]
+Floor = Annotated[
+    float | None,
+    typer.Option(
+        "--floor", help="Lowest threshold of RUN/forest. [default: as it stands, else 0.8]", show_default=False
+    ),
+]
 Number = Annotated[int | None, typer.Option("-n", help="sample.n", show_default=False)]
 Window = tuple[float, float]
 TextRank = Annotated[Window | None, typer.Option("--text-rank", help="sample.text_rank", show_default=False)]
@@ -244,6 +258,8 @@ def dedup(
     clusters: Clusters = None,
     centroids: Centroids = None,
     keep: Keep = None,
+    keep_fraction: KeepFraction = None,
+    floor: Floor = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -254,8 +270,12 @@ def dedup(
     json: Json = False,
 ) -> None:
     """Stages 2 and 3: cluster if that is not done yet, then keep one row of each component."""
-    from coreset.pipeline import clustered, deduplicated, standing
+    from coreset.engine.errors import UsageError
+    from coreset.pipeline import clustered, deduplicated, forested, keeping, standing
     from coreset.recipe import changed
+
+    if keep_fraction is not None and threshold is not None:
+        raise UsageError("--threshold and --keep-fraction exclude each other: the fraction decides the threshold.")
 
     common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
     found = local_recipe()
@@ -270,8 +290,44 @@ def dedup(
     with common.writing() as run_of:
         strict = clusters is not None or centroids is not None
         made = clustered(run_of, recipe, standing(run_of, "rows"), strict)
+        if keep_fraction is not None or floor is not None:
+            forest = forested(run_of, made[1], floor)
+            recipe = keeping(run_of, recipe, forest, keep_fraction) if keep_fraction is not None else recipe
         deduplicated(run_of, recipe, *made)
     common.show_funnel(after="dedup")
+
+
+@app.command(cls=HelpWithDefaults)
+def sweep(
+    floor: Floor = None,
+    step: Annotated[float, typer.Option("--step", min=0.0001, max=0.5, help="Between two thresholds.")] = 0.01,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", help="Draw the curve, too: a .svg, .png or .pdf file; needs coreset[plot]."),
+    ] = None,
+    run: RunFolder = "run",
+    workers: Workers = 1,
+    memory: Memory = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Show how many rows each threshold keeps, exactly; makes RUN/forest if it is not there."""
+    from coreset.cli.show import sweep_result
+    from coreset.forest import kept_above, thresholds_from
+    from coreset.pipeline import clustered, forested, standing
+    from coreset.results.plot import draw_sweep, kind_of
+
+    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
+    if plot is not None:
+        kind_of(plot)
+    with common.writing() as run_of:
+        _, clusters = clustered(run_of, local_recipe(), standing(run_of, "rows"), strict=False)
+        forest = forested(run_of, clusters, floor)
+        thresholds = thresholds_from(float(forest.facts["floor"]), step)
+        kept = kept_above(forest, thresholds, run_of.execute)
+    if plot is not None:
+        draw_sweep(plot, thresholds, kept, forest.counts["rows"])
+    sweep_result(thresholds, kept, forest.counts["rows"], json)
 
 
 @app.command(cls=HelpWithDefaults)

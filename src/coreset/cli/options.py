@@ -20,7 +20,9 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes; chang
 Memory = Annotated[
     str | None,
     typer.Option(
-        "--memory", help="Budget of all processes, such as 8GiB; default: 4/5 of this machine's.", show_default=False
+        "--memory",
+        help="Budget of all processes, such as 8GiB; default: 4/5 of this machine's, or container's.",
+        show_default=False,
     ),
 ]
 MaxBad = Annotated[float, typer.Option("--max-bad", min=0, max=100, help="Percent quarantined above which to exit 4.")]

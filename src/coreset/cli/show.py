@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("rows", "centroids", "clusters", "dedup", "coreset")
 EXAMPLES = 5
+BAR = 40
 
 
 def plain(text: str) -> str:
@@ -156,11 +157,25 @@ def next_steps(run: str, after: str) -> list[str]:
     return lines
 
 
+def sweep_result(thresholds: Sequence[float], kept: Sequence[int], total: int, as_json: bool) -> None:
+    """Show how many rows each threshold keeps, with a bar for its share."""
+    if as_json:
+        print_json([{"threshold": t, "kept": k, "fraction": k / total} for t, k in zip(thresholds, kept, strict=True)])
+        return
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for name, justify in (("threshold", "left"), ("kept", "right"), ("of all", "right"), ("", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for threshold, count in zip(thresholds, kept, strict=True):
+        table.add_row(f"{threshold:g}", f"{count:,}", percent(count, total), "█" * round(BAR * count / total))
+    console().print(table)
+
+
 def status_result(run: str, as_json: bool) -> None:
     """Show the stages of a run as they stand on disk; works while another process writes."""
     from coreset.account import stage_state
 
-    states = [stage_state(run, name) for name in FOLDERS]
+    states = [stage_state(run, name) for name in (*FOLDERS[:3], "forest", *FOLDERS[3:])]
+    states = [state for state in states if state.is_planned or state.name in FOLDERS]
     if not any(state.parts or state.is_planned for state in states):
         raise InputError(f"{run} holds no run; make one with `coreset run` or `coreset demo`, or name it with --run.")
     noted = (read_json(f"{run}/run.json") or {"stages": {}})["stages"]

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float16, Float64, Int64
 
 MAX_SQUARED_NORM = 2.0  # far above unit vectors, far below the 2^5 at which float64 sums could round
+_STREAMED = 8 << 20  # larger blocks are slower: their pages are fresh, and gone from the cache when they are read
 _MAX_GAP = 16  # rows read and dropped rather than starting another read
 
 
@@ -30,6 +31,15 @@ class RowBlocks(Protocol):
 
     def __getitem__(self, rows: slice, /) -> Float16[np.ndarray, "b d"]:
         """The rows of a slice, in order."""
+        ...
+
+
+@runtime_checkable
+class ChosenRows(RowBlocks, Protocol):
+    """Rows that can also be read one by one, faster than slice by slice."""
+
+    def chosen(self, wanted: Int64[np.ndarray, "r"], /) -> Float16[np.ndarray, "r d"]:
+        """The rows at some indices, ascending."""
         ...
 
 
@@ -62,6 +72,8 @@ def rows_at(vectors: RowBlocks, wanted: Int64[np.ndarray, "r"]) -> torch.Tensor:
     if isinstance(vectors, np.ndarray) or not len(wanted):
         whole = len(wanted) and wanted[-1] - wanted[0] + 1 == len(wanted)
         return _tensor(vectors[slice(wanted[0], wanted[-1] + 1)] if whole else np.asarray(vectors)[wanted])
+    if isinstance(vectors, ChosenRows):
+        return _tensor(vectors.chosen(wanted))
     ends = np.flatnonzero(np.diff(wanted) > _MAX_GAP) + 1
     runs = np.split(wanted, ends)
     return torch.cat([_tensor(vectors[slice(int(r[0]), int(r[-1]) + 1)][r - r[0]]) for r in runs])
@@ -84,6 +96,17 @@ def checked_norms(norms: Float64[np.ndarray, "b"], first: int) -> None:
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(f"row {first + row} has <x, x> = {norms[row]}; it must be finite and at most 2")
+
+
+def streamed(n: int, row_bytes: int, memory: int) -> list[slice]:
+    """Blocks of rows for a pass that keeps nothing: small enough to stay near the caches, and within the memory.
+
+    Args:
+        n: rows in all.
+        row_bytes: what a row takes while it is worked on.
+        memory: of one thread.
+    """
+    return row_slices(n, max(1, min(memory, _STREAMED) // max(1, row_bytes)))
 
 
 @contextlib.contextmanager

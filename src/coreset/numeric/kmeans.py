@@ -4,8 +4,8 @@ import faiss
 import numpy as np
 from jaxtyping import Float32
 
-# FAISS assigns in chunks: a chunk of rows, and its products with a chunk of centroids.
-_CHUNK_BYTES = 512 << 20
+_CHUNK_BYTES = 128 << 20  # FAISS assigns a chunk of rows at a time; blocks that the sample is gathered by
+_ROW_BYTES = 120  # of the sample: key, hashes, order, place, FAISS's assignment
 
 
 def train_centroids(
@@ -62,10 +62,12 @@ def train_centroids(
 
 
 def training_bytes(m: int, k: int, d: int) -> int:
-    """Bytes that training on an (m, d) float32 sample needs, the sample included.
+    """Bytes that training on an (m, d) float32 sample needs: the sample, its order, centroids while they are rounded.
+
+    `benchmarks/training_memory.py` compares it with what is used.
 
     Example:
         >>> training_bytes(1_000_000, 1000, 768) > 1_000_000 * 768 * 4
         True
     """
-    return m * d * 4 + 4 * k * d * 4 + m * 16 + _CHUNK_BYTES
+    return m * (4 * d + _ROW_BYTES) + 24 * k * d + _CHUNK_BYTES

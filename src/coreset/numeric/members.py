@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int64, UInt64
 
-from coreset.numeric.blocks import RowBlocks, block_tensor, row_slices
+from coreset.numeric.blocks import RowBlocks, block_tensor, rows_at, streamed, workers
 
 Keep = Literal["median", "nearest", "farthest"]
 
@@ -56,16 +56,16 @@ def kept_cosines(
     """
     n, d = vectors.shape
     cosines = np.empty(n, np.float32)
-    for rows in row_slices(n, max(1, memory // (48 * max(d, 1)))):
-        wanted, position = np.unique(kept[rows], return_inverse=True)
-        x = block_tensor(vectors, rows).double()
-        y = _rows_at(vectors, wanted)[torch.from_numpy(position)].double()
-        cosines[rows] = torch.linalg.vecdot(x, y).numpy()
+
+    def measure(rows: slice) -> None:
+        x = block_tensor(vectors, rows)
+        y = x.clone()
+        other = np.flatnonzero(kept[rows] != np.arange(rows.start, rows.stop))  # most rows stand for themselves
+        if len(other):
+            wanted, position = np.unique(kept[rows][other], return_inverse=True)
+            y[torch.from_numpy(other)] = rows_at(vectors, wanted)[torch.from_numpy(position)]
+        cosines[rows] = torch.linalg.vecdot(x.double(), y.double()).numpy()
+
+    with workers(None) as (pool, count):
+        list(pool.map(measure, streamed(n, 48 * d, memory // count)))
     return cosines
-
-
-def _rows_at(vectors: RowBlocks, wanted: Int64[np.ndarray, "r"]) -> torch.Tensor:
-    """The wanted rows (ascending), read as slices: one for each run without a gap."""
-    ends = np.flatnonzero(np.diff(wanted) != 1) + 1
-    runs = np.split(wanted, ends)
-    return torch.cat([block_tensor(vectors, slice(int(run[0]), int(run[-1]) + 1)) for run in runs if len(run)])

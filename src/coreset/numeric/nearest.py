@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int32
 
-from coreset.numeric.blocks import RowBlocks, block_tensor, checked_norms, row_slices, workers
+from coreset.numeric.blocks import RowBlocks, block_tensor, checked_norms, row_slices, streamed, workers
 from coreset.numeric.candidates import centroid_norms, fitted_screen
 from coreset.numeric.pairs import pair_products
 
@@ -53,9 +53,13 @@ def squared_distances(
     n, d = vectors.shape
     c = torch.from_numpy(centroid.astype(np.float64))
     distances = np.empty(n)
-    for rows in row_slices(n, max(1, memory // (32 * max(d, 1)))):
+
+    def measure(rows: slice) -> None:
         offset = block_tensor(vectors, rows).double() - c
         distances[rows] = torch.linalg.vecdot(offset, offset).numpy()
+
+    with workers(None) as (pool, count):
+        list(pool.map(measure, streamed(n, 32 * d, memory // count)))
     return distances
 
 
@@ -79,11 +83,15 @@ def centroid_cosines(
     lengths = np.sqrt(centroid_norms(centroids))[assigned]
     exact = torch.from_numpy(np.require(centroids, requirements=["C", "W"]))
     cosines = np.zeros(n, np.float32)
-    for rows in row_slices(n, max(1, memory // (48 * max(d, 1)))):
+
+    def measure(rows: slice) -> None:
         x = block_tensor(vectors, rows)
         products = pair_products(x, exact, np.arange(len(x)), assigned[rows].astype(np.int64))
         filled = lengths[rows] > 0
         cosines[rows][filled] = products[filled] / lengths[rows][filled]
+
+    with workers(None) as (pool, count):
+        list(pool.map(measure, streamed(n, 48 * d, memory // count)))
     return cosines
 
 
