@@ -1,6 +1,7 @@
 """What others do with the same rows: each returns the number of kept rows, or labels of components."""
 
 from collections.abc import Callable
+from typing import Any
 
 import faiss
 import networkx as nx
@@ -63,7 +64,8 @@ def semhash(rows: Rows, threshold: float, threads: int) -> int:
 
     torch.set_num_threads(threads)
     records = [str(row) for row in range(len(rows))]
-    hashed = SemHash.from_embeddings(rows.astype(np.float32), records, model=None)
+    no_model: Any = None  # it is only asked for new records
+    hashed = SemHash.from_embeddings(rows.astype(np.float32), records, model=no_model)
     return len(hashed.self_deduplicate(threshold=threshold).selected)
 
 
