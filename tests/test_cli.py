@@ -30,8 +30,6 @@ SCRIPT = str(Path(sys.executable).parent / "coreset")
 RESULT = "run/coreset/coreset-00000-of-00001.parquet"
 BAD = ("--max-bad", "10")
 """The shards hold two bad samples of 48."""
-
-
 ANY_BAD = ("--max-bad", "100")
 
 
@@ -505,6 +503,17 @@ def test_shards_that_are_added_are_embedded_alone(finished: Path) -> None:
     write_shard(finished / "shards" / "00002.tar", good_pairs(5000, 6))
     said = done("embed", *BAD, cwd=finished)
     assert "3 part(s), 2 found complete" in said.err
+    after = contents(finished / "run")
+    assert all(after[name] == before[name] for name in before if name.startswith("rows/0"))
+
+
+def test_shards_that_come_first_by_name_and_later_in_time_renumber_nothing(finished: Path) -> None:
+    before = contents(finished / "run")
+    for number, name in enumerate(("-first.tar", "00001-between.tar")):
+        write_shard(finished / "shards" / name, good_pairs(5000 + 100 * number, 6))
+        said = done("embed", *BAD, cwd=finished)
+        assert f"{3 + number} part(s), {2 + number} found complete" in said.err
+        done("embed", *BAD, cwd=finished)
     after = contents(finished / "run")
     assert all(after[name] == before[name] for name in before if name.startswith("rows/0"))
 
