@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from synthetic import MEMORY, Given, random_given, selected_from
 
 from coreset.dedup import DedupParams, dedup_stage
 from coreset.engine.errors import InputError, UsageError
-from coreset.engine.local import in_process
+from coreset.engine.local import in_process, on_processes
 from coreset.engine.stage import Parts, complete, open_parts
 from coreset.forest import ForestParams, forest_stage, heaviest_at, kept_above, threshold_keeping
 from coreset.rows import read_table
@@ -72,6 +73,22 @@ def test_edges_are_found_by_rank_among_ties(tmp_path: Path) -> None:
     cosines = np.sort(np.concatenate([read_table(where)["cosine"].to_numpy() for where in forest.locations()]))[::-1]
     found = [heaviest_at(forest, rank, in_process) for rank in range(1, len(cosines) + 1)]
     assert found == cosines.tolist()
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_a_forest_is_the_same_for_any_order_memory_and_processes(seed: int, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("coreset.slices.TASK_ROWS", 12)
+    forest = forest_of(tmp_path, random_given(seed, most=80), 0.4)
+    clusters = parts_of(tmp_path, "clusters")
+    processes = on_processes(2)
+
+    def backwards(calls, needs):
+        return in_process(reversed(list(calls)), needs)
+
+    with contextlib.closing(processes):
+        for number, (memory, execute) in enumerate([(1 << 16, backwards), (MEMORY, processes)]):
+            stage = forest_stage(f"{tmp_path}/other-{number}", clusters, ForestParams(0.4), memory)
+            assert complete(stage, execute).hash == forest.hash
 
 
 def test_values_that_cannot_be_meant(tmp_path: Path) -> None:
