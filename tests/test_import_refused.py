@@ -59,7 +59,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "fewer text vectors": (array(TEXT, lambda x: x[:-1]), [f"{TEXT} has 49 rows"]),
     "fewer rows in the table": (table(META, lambda t: t.slice(1)), [f"{META} has 49 rows"]),
     "empty vectors": (array(IMAGE, lambda x: x[:0]), [f"{IMAGE} has 0 rows"]),
-    "vectors missing": (remove(IMAGE), ["metadata_1.parquet has no partner", "2 files to 3"]),
+    "vectors missing": (remove(IMAGE), ["metadata_1.parquet has no partner", "2 vectors files, 3 beside"]),
     "table missing": (remove(META), [f"{IMAGE} has no partner"]),
     "another number": (rename(META, "metadata/metadata_7.parquet"), [IMAGE, "metadata_7.parquet have no partner"]),
     "one number twice": (

@@ -177,7 +177,7 @@ def check_lengths(found: Float64[np.ndarray, "b"], place: Callable[[int], str]) 
     if len(far):
         length = float(found[far[0]])
         raise InputError(
-            f"{place(int(far[0]))}: the vector has length {length:.6g}, which is {abs(length - 1):.3g} from 1 where "
+            f"{place(int(far[0]))}: the vector has length {length:.6g}, off by {abs(length - 1):.3g} where at most "
             f"{TOLERANCE:g} is allowed; --normalize divides every vector by its length."
         )
 

@@ -168,7 +168,7 @@ def paired(images: Sequence[SourceFile], others: Sequence[SourceFile]) -> list[S
         >>> paired([a, b], [c])
         Traceback (most recent call last):
         ...
-        coreset.engine.errors.InputError: img_2.npy has no partner (2 files to 1): fetch what is missing
+        coreset.engine.errors.InputError: img_2.npy has no partner (2 vectors files, 1 beside): fetch what is missing.
     """
     sides = [(_named(images), _named(others))]
     if sides[0][0].keys() != sides[0][1].keys() or len(sides[0][0]) < len(images):
@@ -180,7 +180,8 @@ def paired(images: Sequence[SourceFile], others: Sequence[SourceFile]) -> list[S
         more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
         verb = "has" if len(alone) == 1 else "have"
         raise InputError(
-            f"{shown}{more} {verb} no partner ({len(images):,} files to {len(others):,}): fetch what is missing"
+            f"{shown}{more} {verb} no partner ({len(images):,} vectors files, {len(others):,} beside): "
+            "fetch what is missing."
         )
     return [right[key] for key in left]
 
@@ -201,7 +202,7 @@ def _parts(kind: str, root: str, images: str, texts: str | None, metadata: str |
 def _check_names(images: Sequence[SourceFile], tables: Sequence[SourceFile | None]) -> None:
     for image, table in zip(images, tables, strict=True):
         if table is not None and table.stem != image.stem:
-            raise InputError(f"{image.name} has no {image.stem}.parquet beside it: fetch what is missing")
+            raise InputError(f"{image.name} has no {image.stem}.parquet beside it: fetch what is missing.")
 
 
 def _partners(images: list[SourceFile], folder: str | None, suffix: str, root: str) -> Sequence[SourceFile | None]:
