@@ -19,6 +19,7 @@ from coreset import rows
 from coreset.cli.commands import app
 from coreset.engine.errors import CoresetError
 from coreset.recipe import STAGES, settable, toml_value
+from coreset.results.fate import EXCLUDED
 from coreset.sample import FATES
 
 FOLDER = Path(__file__).resolve().parent
@@ -52,10 +53,11 @@ CORESET_INTRODUCTION = """\
 Of the columns of `dedup/` these, in the order in which the rows were drawn: the first m rows of a coreset
 are the coreset of m rows."""
 FATES_INTRODUCTION = """\
-`coreset.rows_with_fate(run)` gives every row of `dedup/` with one more column, `fate`. It is not stored:
+`coreset.rows_with_fate(run)` gives every row with one more column, `fate`. It is not stored:
 it follows from the row and the cuts in `coreset/stage.json`."""
 FATE_MEANINGS = {
     "kept": "the row is in the coreset",
+    "excluded": "a list of `--exclude` names its key, url or hash; its row is in `excluded/`, and in no cluster",
     "duplicate": "another row stands for its component: `kept_key`",
     "text rank too high": "a survivor, above the window by `text_cosine`",
     "text rank too low": "a survivor, below that window",
@@ -250,7 +252,7 @@ def formats_page() -> Iterator[str]:
     yield ""
     yield "| fate | meaning |"
     yield "|---|---|"
-    for fate in FATES:
+    for fate in (*FATES, EXCLUDED):
         yield f"| `{fate}` | {FATE_MEANINGS[fate]} |"
 
 

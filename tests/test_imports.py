@@ -16,7 +16,7 @@ import coreset
 ROOT = Path(coreset.__file__).parent
 STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_rows", "import_samples")
-BESIDE_STAGES = (*IMPORT, "keys", "quarantine", "slices", "vectors")
+BESIDE_STAGES = (*IMPORT, "exclude", "keys", "quarantine", "slices", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -28,6 +28,7 @@ MAY_IMPORT_OF_CORESET = {
     "encoder": {"encoder", "engine", "sources"},
     "vectors": {"vectors", "rows", "engine"},
     "quarantine": {"quarantine", "sources", "rows", "engine"},
+    "exclude": {"exclude", "rows", "engine"},
     "slices": {"slices", "rows", "numeric", "engine"},
     "keys": {"keys", "quarantine", "rows", "engine"},
     "account": {"account", "rows", "engine"},
@@ -51,6 +52,7 @@ MAY_BE_IMPORTED_BY = {
         "quarantine.py",
         "slices.py",
         "account.py",
+        "exclude.py",
         "import_rows.py",
         "sources/",
         "results/",

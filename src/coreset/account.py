@@ -54,7 +54,8 @@ def check_sums(run: Location, stage: str, parts: Parts) -> None:
         _equal(stage, "rows + quarantined", total, "samples", parts.counts["samples"])
     before = {"clusters": "rows", "dedup": "clusters", "forest": "clusters"}.get(stage)
     if before and (source := open_parts(join(run, before))):
-        _equal(stage, f"rows of {before}/", source.counts["rows"], "rows", parts.counts["rows"])
+        total = parts.counts["rows"] + parts.counts.get("excluded", 0)
+        _equal(stage, f"rows of {before}/", source.counts["rows"], "rows + excluded", total)
     if stage == "dedup":
         total = parts.counts["kept"] + parts.counts["duplicates"]
         _equal(stage, "kept + duplicates", total, "rows", parts.counts["rows"])
@@ -83,6 +84,9 @@ def funnel(run: Location) -> list[Step]:
         counts = embedded.counts
         steps.append(Step("samples", counts["samples"], _input_note(counts)))
         steps.append(Step("embedded", counts["rows"], f"{counts['quarantined']:,} quarantined"))
+    clustered = open_parts(join(run, "clusters"))
+    if clustered and clustered.counts["excluded"] and is_current(run, "clusters", clustered):
+        steps.append(Step("allowed", clustered.counts["rows"], f"{clustered.counts['excluded']:,} excluded by a list"))
     deduplicated, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
     if deduplicated and is_current(run, "dedup", deduplicated):
         steps.append(
@@ -175,7 +179,7 @@ def stage_state(run: Location, name: str) -> StageState:
         planned = "plan.json" in present
         return StageState(name, "incomplete" if planned else "-", len(committed), None, "", planned)
     state = "complete" if is_current(run, name, parts) else "out of date"
-    wanted = ("quarantined", "clusters", "edges", "kept", "duplicates")
+    wanted = ("quarantined", "excluded", "clusters", "edges", "kept", "duplicates")
     said = [f"{parts.counts[key]:,} {key}" for key in wanted if parts.counts.get(key)]
     return StageState(name, state, len(parts.names), parts.counts.get("rows"), ", ".join(said), True)
 

@@ -19,6 +19,7 @@ from coreset.engine.errors import InputError, ResourceError, UsageError
 from coreset.engine.files import Location
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Parts, Stage, Summary, Task, fold
+from coreset.exclude import ASIDE, NONE, excluded_rows, read_lists, write_excluded
 from coreset.numeric.ranks import OrderKey, answered, between, keys_at_ranks, merged, rows_in_order
 from coreset.vectors import PickedRows, row_vectors, vectors_file
 
@@ -36,7 +37,7 @@ class ClusterParams:
 
     stage: ClassVar[str] = "cluster"
     rule: ClassVar[int] = 1
-    redo: ClassVar[frozenset[str]] = frozenset()
+    redo: ClassVar[frozenset[str]] = frozenset({"exclude"})
 
     clusters: int = field(default=0, metadata={"help": "number of centroids; 0 for one per 20,533 rows"})
     centroids: str | None = field(
@@ -46,6 +47,10 @@ class ClusterParams:
     spherical: bool = field(default=False, metadata={"help": "normalise the centroids after each iteration"})
     seed: int = field(default=0, metadata={"help": "of the sample that is trained on, and of k-means"})
     threads: int = field(default=0, metadata={"help": "threads of the training; 0 for all cores of this machine"})
+    exclude: str | None = field(
+        default=None,
+        metadata={"help": "a list of keys, urls, sha256 or md5 that must not be used: text, .csv or .parquet"},
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -77,6 +82,7 @@ def resolved(asked: ClusterParams, parts: Parts, folder: Location) -> ClusterPar
     count = parts.counts["rows"]
     if count == 0:
         raise InputError(f"{parts.folder} holds no rows: everything was quarantined; see `coreset status`.")
+    asked = dataclasses.replace(asked, exclude=hash_of_list(asked.exclude))
     if asked.centroids:
         seal = files.sealed(asked.centroids)
         return dataclasses.replace(asked, centroids=f"xxh3_128:{seal.hash}", threads=0)
@@ -86,6 +92,25 @@ def resolved(asked: ClusterParams, parts: Parts, folder: Location) -> ClusterPar
     recorded = (files.read_json(files.join(folder, "plan.json")) or {"params": {}})["params"]
     threads = asked.threads or recorded.get("threads") or os.cpu_count() or 1
     return dataclasses.replace(asked, clusters=clusters, threads=threads)
+
+
+def recorded_params(folder: Location, exclude: Location | None) -> ClusterParams:
+    """The parameters of centroids that are there, for other excluded rows."""
+    said = (files.read_json(files.join(folder, "plan.json")) or {"params": {}})["params"]
+    return dataclasses.replace(ClusterParams(), **{**said, "exclude": hash_of_list(exclude)})
+
+
+def hash_of_list(exclude: Location | None) -> str | None:
+    """What identifies an exclusion list: its bytes, not its name.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if not exclude:
+        return None
+    if files.size_of(exclude) is None:
+        raise InputError(f"--exclude {exclude} does not exist.")
+    return f"xxh3_128:{files.sealed(exclude).hash}"
 
 
 def centroids_stage(
@@ -116,20 +141,40 @@ def centroids_stage(
         else:
             check_training(parts, params, memory, beside)
             last = sample_end(parts, params, execute)
-            yield Task(part, write_trained_centroids, (parts.locations(), params, last))
+            yield Task(part, write_trained_centroids, (parts.locations(), trained, last))
 
-    return Stage(folder, params, tasks, parts.hash, rows.receipt_of, Needs(memory, threads=params.threads))
+    trained = dataclasses.replace(params, exclude=None)  # on all rows: a longer list keeps the centroids
+    return Stage(folder, trained, tasks, parts.hash, rows.receipt_of, Needs(memory, threads=params.threads))
 
 
-def clusters_stage(folder: Location, parts: Parts, centroids: Parts, params: ClusterParams, memory: int) -> Stage:
-    """Plan `clusters/`: one part for about 1,000,000 rows of consecutive sources."""
+def clusters_stage(
+    folder: Location,
+    parts: Parts,
+    centroids: Parts,
+    params: ClusterParams,
+    memory: int,
+    exclude: Location | None = None,
+) -> Stage:
+    """Plan `clusters/`: one part for about 1,000,000 rows of consecutive sources.
+
+    Args:
+        folder: `clusters/`
+        parts: stage 1
+        centroids: of this stage
+        params: of this stage
+        memory: bytes one task may use
+        exclude: the list of rows that must not be used, whose hash is in the params
+    """
 
     def tasks() -> Iterator[Task]:
+        if exclude:
+            read_lists(exclude)  # refused before anything is touched
         for number, group in enumerate(groups_of_parts(parts, PART_ROWS)):
             part = files.join(folder, f"{number:05d}")
-            yield Task(part, write_clusters, (tuple(group), centroids.folder, memory))
+            yield Task(part, write_clusters, (tuple(group), centroids.folder, memory, exclude))
 
-    return Stage(folder, params, tasks, clusters_source(parts, centroids), rows.receipt_of, Needs(memory))
+    source = clusters_source(parts, centroids)
+    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,))
 
 
 def clusters_source(parts: Parts, centroids: Parts) -> str:
@@ -281,8 +326,10 @@ def write_centroids(centroids: Float32[np.ndarray, "k d"], part: Part, sample: i
     return table.close({"clusters": len(centroids), "sample": sample, "dimension": centroids.shape[1]})
 
 
-def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory: int, part: Part) -> Summary:
-    """Assign the rows of some parts, and write them sorted by (cluster, key_hash, key)."""
+def write_clusters(
+    parts: Sequence[Location], centroids_folder: Location, memory: int, exclude: Location | None, part: Part
+) -> Summary:
+    """Assign the rows of some parts, and write them sorted by (cluster, key_hash, key), without the excluded ones."""
     from coreset.numeric.nearest import centroid_cosines, nearest_centroids
 
     centroids = np.asarray(rows.open_array(files.join(centroids_folder, CENTROIDS)))
@@ -299,14 +346,17 @@ def write_clusters(parts: Sequence[Location], centroids_folder: Location, memory
     keys = pa.concat_tables(rows.read_table(location + PARQUET, ["key", "key_hash"]) for location in parts)
     index = rows_in_order(cluster.astype(np.uint64), keys["key_hash"].to_numpy(), rows.key_lookup(keys["key"]))
     del keys
+    listed = excluded_rows(parts, read_lists(exclude)) if exclude else [np.full(len(x), NONE, np.int8) for x in vectors]
+    excluded = write_excluded(parts, listed, part)
+    index = index[np.concatenate(listed)[index] == NONE]
     write_sorted_vectors(part, vectors, index)
-    rows.write_array(part.file(rows.OFFSETS), cluster_offsets(cluster, len(centroids)))
+    rows.write_array(part.file(rows.OFFSETS), cluster_offsets(cluster[index], len(centroids)))
     columns = rows.PartTable(part, rows.CLUSTERS)
     for picked, table in sorted_tables(parts, [len(x) for x in vectors], index, memory):
         added = {"cluster": cluster, "centroid_distance": distance, "centroid_cosine": cosine}
         every = dict(zip(table.column_names, table.columns, strict=True))
         columns.write(pa.table(every | {name: values[picked] for name, values in added.items()}))
-    return columns.close({"rows": columns.rows})
+    return columns.close({"rows": columns.rows, "excluded": excluded})
 
 
 def sorted_tables(

@@ -166,17 +166,25 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
         strict: whether the recipe's parameters must be those of a stage that is complete; if not, it is taken
             as it stands
     """
-    if not strict and (standing := standing_clusters(run, rows)) is not None:
-        return standing
-    memory = run.task_memory
-    given = recipe.cluster.centroids
-    params = cluster.resolved(recipe.cluster, rows, run.at("centroids"))
-    training = cluster.centroids_stage(
-        run.at("centroids"), rows, params, given, run.execute, run.memory, run.workers * LIBRARIES
-    )
-    centroids = completed_from(run, training, rows)
-    assignment = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory)
-    return centroids, completed_from(run, assignment, rows)
+    asked, memory = recipe.cluster, run.task_memory
+    found = None if strict else standing_clusters(run, rows)
+    if found is not None and asked.exclude is None:
+        return found
+    if found is not None:
+        centroids, params = found[0], cluster.recorded_params(run.at("centroids"), asked.exclude)
+    else:
+        params = cluster.resolved(asked, rows, run.at("centroids"))
+        training = cluster.centroids_stage(
+            run.at("centroids"), rows, params, asked.centroids, run.execute, run.memory, run.workers * LIBRARIES
+        )
+        centroids = completed_from(run, training, rows)
+    stage = cluster.clusters_stage(run.at("clusters"), rows, centroids, params, memory, asked.exclude)
+    clusters = completed_from(run, stage, rows)
+    if asked.exclude and not clusters.counts["excluded"]:
+        run.progress.note(f"warning: no row has a key, url or hash that {asked.exclude} lists")
+    if not clusters.counts["rows"]:
+        raise InputError(f"{asked.exclude} excludes all {rows.counts['rows']:,} rows; nothing is left to select from.")
+    return centroids, clusters
 
 
 def standing_clusters(run: Run, rows: Parts) -> tuple[Parts, Parts] | None:

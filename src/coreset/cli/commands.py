@@ -68,6 +68,7 @@ PrefixSources = Annotated[
 Threshold = Annotated[float | None, typer.Option("--threshold", help="dedup.threshold", show_default=False)]
 Clusters = Annotated[int | None, typer.Option("--clusters", help="cluster.clusters", show_default=False)]
 Centroids = Annotated[str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False)]
+Exclude = Annotated[str | None, typer.Option("--exclude", help="cluster.exclude", show_default=False)]
 Keep = Annotated[str | None, typer.Option("--keep", help="dedup.keep", show_default=False)]
 KeepFraction = Annotated[
     str | None,
@@ -257,6 +258,7 @@ def dedup(
     threshold: Threshold = None,
     clusters: Clusters = None,
     centroids: Centroids = None,
+    exclude: Exclude = None,
     keep: Keep = None,
     keep_fraction: KeepFraction = None,
     floor: Floor = None,
@@ -281,7 +283,7 @@ def dedup(
     found = local_recipe()
     recipe = with_stages(
         found,
-        cluster=changed(found.cluster, clusters=clusters, centroids=centroids),
+        cluster=changed(found.cluster, clusters=clusters, centroids=centroids, exclude=exclude),
         dedup=changed(found.dedup, threshold=threshold, keep=keep),
     )
     if dry_run:

@@ -9,16 +9,19 @@ import pyarrow as pa
 
 from coreset import rows
 from coreset.engine.errors import InputError
-from coreset.engine.files import Location, join, local_path, read_json
+from coreset.engine.files import TEMPORARY, Location, join, local_path, names_in, read_json
 from coreset.engine.stage import open_parts
 from coreset.numeric.ranks import OrderKey
 from coreset.sample import FATES, Cut, Cuts, SampleParams, fates
 
+EXCLUDED = "excluded"
+"""The fate of a row that a list excludes."""
+
 
 def rows_with_fate(run: Location) -> pa.Table:
-    """Every row of `dedup/` with its fate, one of `coreset.sample.FATES`, in a column `fate`.
+    """Every row with its fate, one of `coreset.sample.FATES` or `excluded`, in a column `fate`.
 
-    Follows from the rows and the cuts that `coreset/stage.json` keeps; nothing else is stored.
+    Follows from `dedup/`, the cuts that `coreset/stage.json` keeps, and `excluded/`, whose rows are in no cluster.
 
     Raises:
         InputError: The run has no complete `dedup/` and `coreset/`.
@@ -35,7 +38,12 @@ def rows_with_fate(run: Location) -> pa.Table:
         table = rows.read_table(location)
         names = np.array(FATES, dtype=object)[fates(table, params, cuts)]
         tables.append(table.append_column("fate", pa.array(names, pa.string())))
-    return pa.concat_tables(tables)
+    folder = join(run, "excluded")
+    for name in names_in(folder):
+        if name.endswith(".parquet") and TEMPORARY not in name:
+            table = rows.read_table(join(folder, name), rows.ROWS.names)
+            tables.append(table.append_column("fate", pa.array([EXCLUDED] * table.num_rows, pa.string())))
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def read_cuts(said: dict[str, dict[str, dict[str, object] | None] | None]) -> Cuts:
