@@ -24,7 +24,8 @@ from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
 from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
-from coreset.sources.pictures import MAX_PIXELS, BadPictureError, decoded
+from coreset.sources.decoding import decoded_apart
+from coreset.sources.pictures import MAX_PIXELS, BadPictureError
 from coreset.sources.tars import Pair, Reject, Shard, read_pairs, read_sidecar
 
 if TYPE_CHECKING:
@@ -201,13 +202,13 @@ def finite_rows(images: Float32[np.ndarray, "b d"], cosines: Float32[np.ndarray,
 def prepared_pairs(
     pairs: Iterable[Pair | Reject], encoder: Encoder, max_pixels: int, window: int, threads: int, rejects: list[Reject]
 ) -> Iterator[tuple[Pair, torch.Tensor]]:
-    """Pairs whose picture decodes, with what the model reads; decoded ahead by threads, yielded in order."""
+    """Pairs whose picture decodes, with what the model reads; decoded ahead, yielded in order."""
 
     def prepared(pair: Pair | Reject) -> tuple[Pair, torch.Tensor] | Reject:
         if isinstance(pair, Reject):
             return pair
         try:
-            return pair, encoder.prepared(decoded(pair.image, max_pixels))
+            return pair, encoder.prepared(decoded_apart(pair.image, max_pixels))
         except BadPictureError as error:
             return Reject(pair.key, pair.row, error.reason, error.detail, 1)
 

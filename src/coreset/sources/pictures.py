@@ -55,7 +55,7 @@ def decoded(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise BadPictureError("not_a_picture", f"begins with {content[:16].hex()}") from error
         except Image.DecompressionBombError as error:
             raise BadPictureError("too_many_pixels", str(error)) from error
-        except BadPictureError:
+        except (BadPictureError, MemoryError):
             raise
         except Exception as error:  # decoders raise anything from SyntaxError to struct.error
             raise BadPictureError("undecodable_picture", f"{type(error).__name__}: {error}"[:200]) from error
