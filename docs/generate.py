@@ -63,6 +63,7 @@ FATE_MEANINGS = {
     "text rank too low": "a survivor, below that window",
     "centroid rank too high": "in the text window, above the window by `centroid_cosine`",
     "centroid rank too low": "in the text window, below that window",
+    "no caption": "a survivor without a caption (`--allow-missing-caption`): it has no text rank, and is never drawn",
     "not sampled": "in both windows, and not among the n rows that were drawn",
 }
 

@@ -31,7 +31,7 @@ class GivenParams:
 
 @dataclass(frozen=True)
 class Given:
-    """Rows as an encoder could have left them."""
+    """Rows as an encoder could have left them; a text cosine of NaN is that of a row without a caption."""
 
     keys: list[str]
     vectors: np.ndarray
@@ -48,7 +48,7 @@ def write_given(given: Given, chosen: Sequence[int], name: str, part) -> dict[st
         "key": keys,
         "url": [None] * len(keys),
         "caption": [f"caption of {key}" for key in keys],
-        "text_cosine": given.text_cosine[chosen],
+        "text_cosine": pa.array(given.text_cosine[chosen], mask=np.isnan(given.text_cosine[chosen])),
         "key_hash": rows.key_hashes(keys),
         "source": [name] * len(keys),
         "source_row": np.arange(len(keys)),

@@ -74,7 +74,7 @@ def window_of(left: list[int], score: np.ndarray, given: Given, percent: tuple[f
 
 def chosen_of(given: Given, kept: dict[int, tuple[int, int]], sample: SampleParams) -> list[str]:
     """Keys of the coreset, in its order, by sorted lists."""
-    left = [i for i in kept if kept[i][0] == i]
+    left = [i for i in kept if kept[i][0] == i and not np.isnan(given.text_cosine[i])]
     scopes = [left]
     if sample.rank_scope == "cluster":
         cluster, _ = assigned(given)
@@ -90,7 +90,7 @@ def chosen_of(given: Given, kept: dict[int, tuple[int, int]], sample: SamplePara
 DUCKDB = """
 with text as (
   select *, row_number() over (order by text_cosine desc, key_hash, encode(key)) - 1 as r, count(*) over () as c
-  from dedup where kept
+  from dedup where kept and text_cosine is not null
 ), centroid as (
   select *, row_number() over (order by centroid_cosine desc, key_hash, encode(key)) - 1 as r2, count(*) over () as c2
   from text where r >= c * $tl // 1000 and r < c * $th // 1000
@@ -117,6 +117,8 @@ def test_networkx_sorted_lists_and_duckdb_agree(first: int, tmp_path: Path) -> N
     for seed in range(first, first + BATCH):
         draw = np.random.default_rng(seed + 10**6)
         given = random_given(seed)
+        if seed % 3 == 0:
+            given.text_cosine[draw.random(len(given.keys)) < draw.choice([0.2, 1.0])] = np.nan
         x = given.vectors.astype(np.float64)
         pair = draw.integers(0, len(x), 2)
         tie = float(x[pair[0]] @ x[pair[1]])

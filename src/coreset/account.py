@@ -94,6 +94,8 @@ def funnel(run: Location) -> list[Step]:
         )
     if coreset and is_current(run, "coreset", coreset):
         facts = coreset.facts
+        if without := facts.get("without_caption", 0):
+            steps.append(Step("captioned", facts["survivors"] - without, f"{without:,} without a caption"))
         steps.append(Step("text rank", facts["in_text_window"], "in the window of text cosine"))
         steps.append(Step("centroid rank", facts["in_both_windows"], "in the window of centroid cosine"))
         steps.append(Step("coreset", facts["sampled"], "drawn at random"))

@@ -25,6 +25,7 @@ from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, 
 from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.decoding import decoded_apart
+from coreset.sources.pairs import Limits
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError
 from coreset.sources.tars import Pair, Reject, Shard, read_pairs, read_sidecar
 
@@ -65,6 +66,9 @@ class EmbedParams:
     max_pixels: int = field(default=MAX_PIXELS, metadata={"help": "larger pictures are quarantined undecoded"})
     prefix_keys: bool = field(
         default=False, metadata={"help": "make keys unique by putting the source in front: SOURCE/KEY"}
+    )
+    allow_missing_caption: bool = field(
+        default=False, metadata={"help": "embed pictures without a caption too; they get no text rank"}
     )
     decoder: str = field(default="pillow", metadata={"found": True})
     weights: str = field(default="", metadata={"found": True})
@@ -155,7 +159,8 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
     rejects: list[Reject] = []
     vectors = rows.VectorsWriter(part.file(rows.VECTORS), None, encoder.dimension)
     table = rows.PartTable(part, rows.ROWS)
-    for pairs, images, cosines in embedded_pairs(read_pairs(shard), encoder, params, choice, rejects):
+    limits = Limits(allow_missing_caption=params.allow_missing_caption)
+    for pairs, images, cosines in embedded_pairs(read_pairs(shard, limits), encoder, params, choice, rejects):
         table.write(row_table(pairs, cosines, shard.name, vectors.rows, params.prefix_keys))
         vectors.write(images.astype(np.float16))
         ticker.add(len(pairs))
@@ -171,12 +176,15 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
 def embedded_pairs(
     pairs: Iterable[Pair | Reject], encoder: Encoder, params: EmbedParams, choice: Choice, rejects: list[Reject]
 ) -> Iterator[tuple[list[Pair], Float32[np.ndarray, "b d"], Float32[np.ndarray, "b"]]]:
-    """Pairs in order, a batch at a time, with unit image vectors and text cosines; bad ones join `rejects`."""
+    """Pairs in order, a batch at a time, with unit image vectors and text cosines; bad ones join `rejects`.
+
+    The cosine is NaN where there is no caption.
+    """
     ready = prepared_pairs(pairs, encoder, params.max_pixels, 2 * choice.batch_size, choice.threads, rejects)
     while batch := list(islice(ready, choice.batch_size)):
         kept = [pair for pair, _ in batch]
         images = encoder.image_vectors([picture for _, picture in batch])
-        texts = encoder.text_vectors([pair.caption for pair in kept])
+        texts = encoder.text_vectors([pair.caption or "" for pair in kept])
         cosines = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
         good = finite_rows(images, cosines)
         rejects.extend(
@@ -184,6 +192,7 @@ def embedded_pairs(
             for pair, fine in zip(kept, good, strict=True)
             if not fine
         )
+        cosines[[pair.caption is None for pair in kept]] = np.nan
         yield [pair for pair, fine in zip(kept, good, strict=True) if fine], images[good], cosines[good]
 
 
@@ -247,7 +256,7 @@ def row_table(
         "key": keys,
         "url": [pair.url for pair in pairs],
         "caption": [pair.caption for pair in pairs],
-        "text_cosine": cosines,
+        "text_cosine": pa.array(cosines, pa.float32(), mask=np.isnan(cosines)),
         "key_hash": rows.key_hashes(keys),
         "source": [source] * len(pairs),
         "source_row": [pair.row for pair in pairs],

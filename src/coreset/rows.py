@@ -47,7 +47,7 @@ class Column:
 ROW_COLUMNS = (
     Column("key", pa.string(), "names the row; unique in a run"),
     Column("url", pa.string(), "where the picture came from; null if the input does not say"),
-    Column("caption", pa.string(), "the text of the pair; null if vectors were imported without captions"),
+    Column("caption", pa.string(), "the text of the pair; null if there is none"),
     Column(
         "text_cosine",
         pa.float32(),

@@ -46,9 +46,10 @@ FATES = (
     "centroid rank too high",
     "centroid rank too low",
     "not sampled",
+    "no caption",
 )
 """What can become of a row of `dedup/`; `fates` gives indices into it."""
-KEPT, DUPLICATE, TEXT_HIGH, TEXT_LOW, CENTROID_HIGH, CENTROID_LOW, NOT_SAMPLED = range(len(FATES))
+KEPT, DUPLICATE, TEXT_HIGH, TEXT_LOW, CENTROID_HIGH, CENTROID_LOW, NOT_SAMPLED, NO_CAPTION = range(len(FATES))
 UNDECIDED = -1
 
 
@@ -111,6 +112,7 @@ class Selection:
     Attributes:
         cuts: what decides every row's fate
         survivors: rows after dedup
+        without_caption: of those, rows that have no caption and so no text rank
         in_text: rows in the text window
         in_both: of those, rows in the centroid window
         sampled: rows of the coreset
@@ -119,6 +121,7 @@ class Selection:
 
     cuts: Cuts
     survivors: int
+    without_caption: int
     in_text: int
     in_both: int
     sampled: int
@@ -156,9 +159,11 @@ def found_selection(dedup: Parts, params: SampleParams, execute: Execute) -> Sel
         InputError: Fewer rows are left than asked for.
     """
     survivors = dedup.counts["kept"]
-    cuts, in_text = Cuts(), survivors
+    calls = (partial(part_without_caption, where) for where in dedup.locations())
+    without_caption = fold(calls, lambda a, b: a + b, execute) or 0
+    cuts = Cuts()
     if params.rank_scope == "global":
-        text, in_text = window(dedup, params, cuts, params.text_rank, survivors, execute)
+        text, in_text = window(dedup, params, cuts, params.text_rank, survivors - without_caption, execute)
         centroid, in_both = window(dedup, params, Cuts(text=text), params.centroid_rank, in_text, execute)
         cuts = Cuts(text, centroid)
     else:
@@ -166,8 +171,15 @@ def found_selection(dedup: Parts, params: SampleParams, execute: Execute) -> Sel
     sampled = checked_n(params, survivors, in_text, in_both)
     ends = [min(sampled, end) for end in range(FILE_ROWS, sampled + FILE_ROWS, FILE_ROWS)] or [0]
     keys = keys_at_ranks(ends, in_both, 64, lookup_pass(dedup, params, cuts, execute))
-    return Selection(
-        Cuts(cuts.text, cuts.centroid, keys[-1], is_sampled=True), survivors, in_text, in_both, sampled, tuple(keys)
+    cuts = Cuts(cuts.text, cuts.centroid, keys[-1], is_sampled=True)
+    return Selection(cuts, survivors, without_caption, in_text, in_both, sampled, tuple(keys))
+
+
+def part_without_caption(location: Location) -> int:
+    """How many survivors of one part have no caption."""
+    return sum(
+        int(np.count_nonzero(table["kept"].to_numpy() & table["text_cosine"].is_null().to_numpy()))
+        for table in rows.table_batches(location, ("kept", "text_cosine"), BATCH_ROWS)
     )
 
 
@@ -273,6 +285,7 @@ def fates(table: pa.Table, params: SampleParams, cuts: Cuts) -> Int8[np.ndarray,
         cuts: known so far
     """
     fate = np.full(table.num_rows, UNDECIDED, dtype=np.int8)
+    fate[table["text_cosine"].is_null().to_numpy()] = NO_CAPTION
     fate[~table["kept"].to_numpy()] = DUPLICATE
     by_text = ("text_cosine", cuts.text, params.text_rank, TEXT_HIGH, TEXT_LOW)
     by_centroid = ("centroid_cosine", cuts.centroid, params.centroid_rank, CENTROID_HIGH, CENTROID_LOW)
@@ -360,6 +373,7 @@ def selection_facts(selection: Selection) -> dict[str, JSON]:
     cuts = selection.cuts
     return {
         "survivors": selection.survivors,
+        "without_caption": selection.without_caption,
         "in_text_window": selection.in_text,
         "in_both_windows": selection.in_both,
         "sampled": selection.sampled,

@@ -62,6 +62,12 @@ VectorColumn = Annotated[
 TextColumn = Annotated[str | None, typer.Option("--text-column", help="import.text_column", show_default=False)]
 TextFolder = Annotated[str | None, typer.Option("--text-embeddings", help="import.text_embeddings", show_default=False)]
 MetadataFolder = Annotated[str | None, typer.Option("--metadata", help="import.metadata", show_default=False)]
+MissingCaption = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-missing-caption/--refuse-missing-caption", help="embed.allow_missing_caption", show_default=False
+    ),
+]
 PrefixSources = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="import.prefix_keys", show_default=False)
 ]
@@ -173,6 +179,7 @@ def embed(
     precision: Precision = None,
     batch_size: BatchSize = None,
     prefix_keys: PrefixKeys = None,
+    allow_missing_caption: MissingCaption = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -195,6 +202,7 @@ def embed(
         precision=precision,
         batch_size=batch_size,
         prefix_keys=prefix_keys,
+        allow_missing_caption=allow_missing_caption,
     )
     recipe = with_stages(local_recipe(shards), embed=params)
     if dry_run:

@@ -1,4 +1,4 @@
-"""What a shard yields, pairs and rejects, and how large what it holds may be."""
+"""What a shard yields, pairs and rejects, and what it may hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest sizes that are read, in bytes; no shard makes the reader hold more than one sample of them.
+    """What is a pair, and the largest sizes that are read, in bytes.
+
+    No shard makes the reader hold more than one sample of these sizes.
 
     Attributes:
         member: One picture.
@@ -18,6 +20,7 @@ class Limits:
         header: One pax header or long name.
         gzip_ratio: How many times its packed size a compressed shard may unpack to; pictures hardly compress.
         gzip_allowance: What every compressed shard may unpack to, whatever its ratio.
+        allow_missing_caption: Whether a sample without a caption is a pair all the same.
     """
 
     member: int = 64 << 20
@@ -27,6 +30,7 @@ class Limits:
     header: int = 1 << 20
     gzip_ratio: int = 200
     gzip_allowance: int = 64 << 20
+    allow_missing_caption: bool = False
 
 
 DEFAULT_LIMITS = Limits()
@@ -42,7 +46,7 @@ class Pair:
         image: The picture's bytes as they are in the tar.
         image_offset: Where they begin in the tar file; None if the tar is compressed.
         image_size: How many they are.
-        caption: Not blank, as it stands.
+        caption: Not blank, as it stands; None if there is none and the limits allow it.
         url: Where the picture came from.
         width: Of the picture in pixels, as the json says.
         height: Of the picture in pixels, as the json says.
@@ -55,7 +59,7 @@ class Pair:
     image: bytes
     image_offset: int | None
     image_size: int
-    caption: str
+    caption: str | None
     url: str | None
     width: int | None
     height: int | None

@@ -115,10 +115,18 @@ class OpenSample:
             raise BadSampleError("empty_image", "the picture has no bytes")
         content = self._parts.get(METADATA)
         metadata = Metadata() if content is None else read_metadata(content)
-        caption = read_caption(self._parts.get(CAPTION), metadata, limits.caption)
+        caption = self._caption(metadata, limits)
         offset = None if compressed else self._image_offset
         url, width, height, hashes = metadata.url, metadata.width, metadata.height, metadata.hashes
         return Pair(key, row, image, offset, len(image), caption, url, width, height, hashes)
+
+    def _caption(self, metadata: Metadata, limits: Limits) -> str | None:
+        try:
+            return read_caption(self._parts.get(CAPTION), metadata, limits.caption)
+        except BadSampleError as error:
+            if error.reason == "no_caption" and limits.allow_missing_caption:
+                return None
+            raise
 
     def _why_not(self, role: str, member: Member, ending: bytes, limits: Limits) -> tuple[str, str] | None:
         if ending in self._endings:
