@@ -391,6 +391,42 @@ def test_edited_facts_are_noticed(place: Path, fact: str) -> None:
     check_refused(coreset("verify", "-q", cwd=place), 1, "cuts and counts are not those that dedup/ gives")
 
 
+# Rows that a list excludes, and rows without a caption
+
+
+@pytest.fixture
+def excluded(place: Path) -> Path:
+    """A folder with a run of which some rows are excluded."""
+    keys = [key for part in ("00000", "00001") for key in pq.read_table(place / f"run/rows/{part}.parquet")["key"][:3]]
+    (place / "list.txt").write_text("\n".join(map(str, keys)))
+    shutil.rmtree(place / "run/forest")
+    done("dedup", "--exclude", "list.txt", *BAD, cwd=place)
+    done("sample", "-n", "3", *BAD, cwd=place)
+    return place
+
+
+def test_excluded_rows_are_counted_among_the_rows(excluded: Path) -> None:
+    found = verify(str(excluded / "run"), full=True)
+    assert found.ok, found.error
+    assert states(found) == {**dict.fromkeys(STAGES, "ok"), "forest": "-"}
+
+
+@pytest.mark.parametrize("name", ["caption", "key_hash"])
+def test_excluded_rows_that_are_not_those_of_the_run_are_noticed(excluded: Path, name: str) -> None:
+    path = excluded / "run/excluded/clusters-00000.parquet"
+    column(name, swap)(path)
+    check_refused(coreset("verify", "-q", cwd=excluded), 3, "excluded/clusters-00000.parquet", "`coreset dedup`")
+    resealed(excluded / "run/clusters")
+    check_refused(coreset("verify", "-q", cwd=excluded), 1, "does not hold the rows of rows/")
+
+
+def test_rows_without_a_caption_have_no_cosine_and_that_is_right(place: Path) -> None:
+    done("embed", "--allow-missing-caption", "--overwrite", *BAD, cwd=place)
+    assert pq.read_table(place / "run/rows/00001.parquet")["text_cosine"].null_count == 1
+    found = verify(str(place / "run"))
+    assert found.ok, found.error
+
+
 # Vectors that stay where they are
 
 FILE = "in/img_emb/img_emb_0.npy"

@@ -14,6 +14,7 @@ from coreset import rows
 from coreset.cluster import CENTROIDS, cluster_offsets
 from coreset.engine.files import Location, Seal, join
 from coreset.engine.stage import PARQUET, Parts, file_of
+from coreset.exclude import EXCLUDED
 from coreset.keys import Collision, key_checks
 from coreset.results.check_files import file_found
 from coreset.results.found import (
@@ -62,8 +63,9 @@ def rows_found(location: Location, asides: list[Location], summary: dict[str, in
     found, places, hashes, sources = [], [np.empty(0, np.int64)], [np.empty(0, np.uint64)], set()
     for first, table in batches(location, ROW_COLUMNS):
         found += [digests(table), key_hash_wrong(location, first, table)]
-        bad = ~np.isfinite(table["text_cosine"].to_numpy())
-        found.append(first_wrong(location, first, bad, "its text_cosine is not finite"))
+        unranked = table["text_cosine"].is_null().to_numpy()
+        bad = np.where(unranked, table["caption"].is_valid().to_numpy(), ~np.isfinite(table["text_cosine"].to_numpy()))
+        found.append(first_wrong(location, first, bad, "its text_cosine is not finite, or null beside a caption"))
         places.append(table["vector_row"].to_numpy())
         hashes.append(table["key_hash"].to_numpy())
         sources |= set(table["source"].unique().to_pylist())
@@ -161,17 +163,17 @@ def clusters_calls(
     for name in stage.names:
         yield partial(clusters_found, join(stage.folder, name), join(centroids.folder, CENTROIDS), full, memory)
         asides = [file_of(stage.folder, name, suffix) for suffix in listed[name]["files"] if "/" in suffix]
-        yield partial(aside_found, asides, stage.summaries[name].get("excluded", 0))
+        yield partial(aside_found, join(stage.folder, name), asides, stage.summaries[name].get("excluded", 0))
 
 
-def aside_found(asides: list[Location], excluded: int) -> Found:
+def aside_found(part: Location, asides: list[Location], excluded: int) -> Found:
     """Whether the rows that were left out are as many as the part says; their digests."""
-    found = [digests(table) for aside in asides for _, table in batches(aside, ROW_COLUMNS)]
-    together = total(found)
+    for aside in asides:
+        if not rows.read_table(aside, stop=0).schema.equals(EXCLUDED):
+            return wrong(aside, "its columns are not as documented")
+    together = total(digests(table) for aside in asides for _, table in batches(aside, ROW_COLUMNS))
     if together.rows != excluded:
-        return together + wrong(
-            ", ".join(asides), f"{together.rows:,} rows were left out, and {excluded:,} are counted"
-        )
+        return together + wrong(part, f"{together.rows:,} rows were left out, and {excluded:,} are counted")
     return together
 
 

@@ -138,7 +138,8 @@ def row_words(table: pa.Table) -> UInt64[np.ndarray, "n"]:
 def with_floats(words: UInt64[np.ndarray, "n"], table: pa.Table, names: Sequence[str]) -> UInt64[np.ndarray, "n"]:
     """Numbers that depend on 32-bit columns, too."""
     for name in names:
-        words = mixed(words ^ table[name].to_numpy().view(np.uint32).astype(np.uint64))
+        values = table[name].to_numpy().view(np.int32)
+        words = mixed(words ^ np.where(table[name].is_null().to_numpy(), -1, values).astype(np.int64).view(np.uint64))
     return words
 
 
