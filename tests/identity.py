@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import itertools
 import os
@@ -18,7 +19,7 @@ from folders import Vectors, unit, write_clip_retrieval
 
 from coreset.cluster import ClusterParams
 from coreset.dedup import DedupParams
-from coreset.engine.local import in_process, on_processes
+from coreset.engine.local import in_process
 from coreset.engine.lock import sole_writer
 from coreset.engine.stage import Execute, Needs
 from coreset.pipeline import Run, clustered, deduplicated, forested, imported, sampled
@@ -88,7 +89,7 @@ class Combination:
         parts: index into `PARTS`
         budget: index into `BUDGETS`
         engine: how the screens multiply
-        is_killed: whether it is killed in the middle and goes on
+        is_killed: whether it is begun by one process, which is killed in the middle, and goes on with these workers
         has_forest: whether the forest is grown first, and dedup reads it
     """
 
@@ -196,12 +197,8 @@ def select(recipe: Recipe, folder: str, how: Combination, execute: Execute) -> N
 
 
 def select_alone(recipe: Recipe, folder: str, how: Combination) -> None:
-    """The same, in a process of its own, which may be killed."""
-    if how.workers == 1:
-        select(recipe, folder, how, in_process)
-        return
-    with contextlib.closing(on_processes(how.workers)) as processes:
-        select(recipe, folder, how, processes)
+    """The same with one worker: for a process of its own, which is to be killed."""
+    select(recipe, folder, dataclasses.replace(how, workers=1), in_process)
 
 
 def with_constants(execute: Execute, how: Combination) -> Execute:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
-    from coreset.results.verify import Verified, verify
+    from coreset.results.verdict import Verified
+    from coreset.results.verify import verify
     from coreset.sample import SampleParams
 
 __all__ = [
@@ -86,7 +87,8 @@ _HOMES = {
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
-    "coreset.results.verify": ("Verified", "verify"),
+    "coreset.results.verdict": ("Verified",),
+    "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),
 }
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,8 +33,8 @@ from coreset.engine.local import in_process, on_processes
 from coreset.engine.stage import Execute
 from coreset.recipe import Recipe
 
-COMBINATIONS = list(dict.fromkeys(covering(0) + [how for how in covering(1) if not how.is_killed]))
-SLICE = each_value_once([how for how in COMBINATIONS if how.workers == 1 or (how.workers == 2 and not how.is_killed)])
+COMBINATIONS = covering()
+SLICE = each_value_once([how for how in COMBINATIONS if how.workers < 4])
 """A few of them, for every day."""
 
 POINTS = ("write", "fsync", "rename")
@@ -79,15 +80,14 @@ def engines() -> Iterator[Callable[[int], Execute]]:
 
 
 def interrupt(recipe: Recipe, place: Path, how: Combination, draw: random.Random) -> None:
-    """Compute a part of it in a process that is killed, or whose workers are: some parts are there, some are not."""
+    """Compute a part of it in a process that is killed: some parts are there, some are not."""
     run = place / "run"
     for _ in range(TRIES):
         point = draw.choice(POINTS)
-        count = draw.randint(1, PASSAGES[point] // (1 if how.workers == 1 else 3))
-        fault = f"{point}:{count}:kill"
+        fault = f"{point}:{draw.randint(1, PASSAGES[point])}:kill"
         code = Started(select_alone, recipe, str(run), how, cwd=place, CORESET_FAULT=fault).wait()
-        if code != 0 and list(run.glob("*/*.parquet")):
-            assert not (run / "coreset" / "stage.json").exists()
+        is_begun, is_done = list(run.glob("*/*.parquet")), (run / "coreset" / "stage.json").exists()
+        if code == -signal.SIGKILL and is_begun and not is_done:
             return
         shutil.rmtree(run)
     raise AssertionError("It was never killed in the middle.")

@@ -20,7 +20,7 @@ from coreset import rows, verify
 from coreset.engine import files
 from coreset.engine.lock import sole_writer
 from coreset.results import check_files
-from coreset.results.verify import Verified
+from coreset.results.verdict import Verified
 
 BAD = ("--max-bad", "10")
 STAGES = ("rows", "centroids", "clusters", "forest", "dedup", "coreset")

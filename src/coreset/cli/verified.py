@@ -10,7 +10,7 @@ from rich.table import Table
 from coreset.cli.show import console, duration, out, print_json
 
 if TYPE_CHECKING:
-    from coreset.results.verify import StageVerified, Verified
+    from coreset.results.verdict import StageVerified, Verified
 
 UNCHECKED = {
     "incomplete": "not complete yet; the files beside committed parts were checked",
