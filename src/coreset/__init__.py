@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
+    from coreset.results.verify import Verified, verify
     from coreset.sample import SampleParams
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Run",
     "SampleParams",
     "Step",
+    "Verified",
     "clustered",
     "deduplicated",
     "embedded",
@@ -68,6 +70,7 @@ __all__ = [
     "rows_with_fate",
     "sampled",
     "selected",
+    "verify",
 ]
 
 _HOMES = {
@@ -83,6 +86,7 @@ _HOMES = {
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
+    "coreset.results.verify": ("Verified", "verify"),
     "coreset.sample": ("SampleParams",),
 }
 

@@ -186,17 +186,31 @@ def stage_state(run: Location, name: str) -> StageState:
     return StageState(name, state, len(parts.names), parts.counts.get("rows"), ", ".join(said), True)
 
 
+BEFORE = {
+    "rows": (),
+    "centroids": ("rows",),
+    "clusters": ("rows", "centroids"),
+    "forest": ("clusters",),
+    "dedup": ("clusters",),
+    "coreset": ("dedup",),
+}
+"""The stages that each stage is made from."""
+
+
 def is_current(run: Location, name: str, parts: Parts) -> bool:
     """Whether a complete stage was made from the stages before it as they are now."""
-    before = {"rows": (), "centroids": ("rows",), "clusters": ("rows", "centroids")}
-    before |= {"dedup": ("clusters",), "forest": ("clusters",)}
-    sources = [open_parts(join(run, source)) for source in before.get(name, ("dedup",))]
-    if any(source is None for source in sources):
-        return not sources
-    hashes = [source.hash for source in sources if source is not None]
-    expected = {0: None, 1: hashes[0] if hashes else None}.get(len(hashes), files.fingerprint(hashes))
-    return parts.source == expected and all(
-        is_current(run, before_name, source)
-        for before_name, source in zip(before.get(name, ("dedup",)), sources, strict=True)
-        if source is not None
-    )
+    sources = [open_parts(join(run, source)) for source in BEFORE[name]]
+    found = [source for source in sources if source is not None]
+    if len(found) < len(sources) or parts.source != source_hash([source.hash for source in found]):
+        return False
+    return all(is_current(run, before, source) for before, source in zip(BEFORE[name], found, strict=True))
+
+
+def source_hash(hashes: list[str]) -> str | None:
+    """What a stage that is made from stages with these hashes says of them.
+
+    Example:
+        >>> source_hash([]), source_hash(["1f"])
+        (None, '1f')
+    """
+    return files.fingerprint(hashes) if len(hashes) > 1 else next(iter(hashes), None)

@@ -339,6 +339,15 @@ def write_coreset(
     part: Part,
 ) -> Summary:
     """Write the sampled rows from `start` to `end` in the order of xxh3_64(key, seed)."""
+    coreset = rows.PartTable(part, rows.CORESET)
+    coreset.write(coreset_rows(locations, params, cuts, start, end))
+    return coreset.close({"rows": coreset.rows})
+
+
+def coreset_rows(
+    locations: Sequence[Location], params: SampleParams, cuts: Cuts, start: OrderKey | None, end: OrderKey | None
+) -> pa.Table:
+    """The sampled rows from `start` to `end` in the order of xxh3_64(key, seed), with the columns of `coreset/`."""
     pieces = []
     for location in locations:
         wanted = drawn_rows(location, params, cuts, start, end)
@@ -349,9 +358,7 @@ def write_coreset(
     keys = table["key"].to_pylist()
     order = rows.key_hashes(keys, params.seed)
     index = rows_in_order(order, rows.key_hashes(keys), rows.key_lookup(table["key"]))
-    coreset = rows.PartTable(part, rows.CORESET)
-    coreset.write(table.take(pa.array(index)))
-    return coreset.close({"rows": coreset.rows})
+    return table.take(pa.array(index))
 
 
 def drawn_rows(

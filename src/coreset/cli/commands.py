@@ -378,6 +378,28 @@ def status(run: RunFolder = "run", json: Json = False) -> None:
     CommonOptions(run, as_json=json).show_status()
 
 
+@app.command(cls=HelpWithDefaults)
+def verify(
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Compute every row's cluster and every component again, not some of each part."),
+    ] = False,
+    run: RunFolder = "run",
+    workers: Workers = 1,
+    memory: Memory = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Check every file of a run against what was written, and what the files hold; writes nothing."""
+    from coreset.cli.verified import verified_result
+    from coreset.results.verify import verify as verified
+
+    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
+    with common.reading() as run_of:
+        found = verified(run_of.folder, run_of.execute, run_of.task_memory, full, run_of.progress)
+    verified_result(found, json)
+
+
 @app.callback(invoke_without_command=True)
 def coreset(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,

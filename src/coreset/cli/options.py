@@ -87,15 +87,22 @@ class CommonOptions:
     @contextmanager
     def writing(self) -> Iterator[Run]:
         """The run directory, held for writing, with an engine and a progress display."""
+        from coreset.engine.lock import sole_writer
+
+        with sole_writer(self.run), self.reading() as run:
+            yield run
+
+    @contextmanager
+    def reading(self) -> Iterator[Run]:
+        """The run directory with an engine and a progress display."""
         from coreset.cli.show import display
         from coreset.engine.local import in_process, on_processes
-        from coreset.engine.lock import sole_writer
         from coreset.pipeline import Run, default_memory
 
         memory = bytes_of(self.memory) if self.memory else default_memory()
         processes = on_processes(self.workers)
         execute = in_process if self.workers == 1 else processes
-        with sole_writer(self.run), display(self.quiet or self.as_json) as progress, closing(processes):
+        with display(self.quiet or self.as_json) as progress, closing(processes):
             yield Run(self.run.rstrip("/"), self.workers, execute, memory, progress, self.overwrite)
 
     def show_funnel(self, after: str) -> None:

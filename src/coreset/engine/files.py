@@ -122,9 +122,14 @@ def remove(location: Location) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that a writer gives before the file is committed."""
+    return _TEMPORARY_NAME.fullmatch(name) is not None
+
+
 def sweep(folder: Location) -> list[str]:
     """Remove what earlier writers left under temporary names; returns those names."""
-    left = [name for name in names_in(folder) if _TEMPORARY_NAME.fullmatch(name)]
+    left = [name for name in names_in(folder) if is_temporary(name)]
     for name in left:
         remove(join(folder, name))
     return left
@@ -232,8 +237,13 @@ def flush_folder(folder: Location) -> None:
 def write_json(location: Location, value: JSON) -> None:
     """Write a JSON file that appears whole or not at all; keys sorted, so equal values give equal bytes."""
     with Outgoing(location) as file:
-        file.write((json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(json_bytes(value))
     file.commit()
+
+
+def json_bytes(value: JSON) -> bytes:
+    """A JSON value as `write_json` writes it."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(location: Location) -> JSON | None:

@@ -52,6 +52,28 @@ def sole_writer(folder: Location) -> Iterator[None]:
         os.close(number)
 
 
+@contextmanager
+def undisturbed(folder: Location) -> Iterator[None]:
+    """Keep writers out of a folder until the block ends; several readers may do so at a time. Writes nothing.
+
+    Raises:
+        InUseError: A process holds it for writing; says which, where and since when.
+    """
+    try:
+        number = os.open(files.local_path(files.join(folder, NAME)), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # nobody ever wrote here, or the folder was copied without its lock
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InUseError(f"{folder} is being written by {_owner(number)}; wait for it to end.") from error
+        yield
+    finally:
+        os.close(number)
+
+
 def _owner(number: int) -> str:
     """Who the lock file says holds it."""
     try:
