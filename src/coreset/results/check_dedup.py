@@ -74,8 +74,10 @@ def dedup_found(
         return total(found) + wrong(location, "does not hold the clusters that it must, each with all its rows")
     bad = component_faults(whole)
     found.append(first_wrong(location, 0, bad, "its component has another size, or nobody who stands for it"))
-    found.append(compared_clusters(location, whole, slices, given[2], centroids, params, full, memory))
-    return total(found)
+    together = total(found)
+    if together.count:
+        return together
+    return together + compared_clusters(location, whole, slices, given[2], centroids, params, full, memory)
 
 
 def component_faults(whole: pa.Table) -> Bool[np.ndarray, "n"]:
@@ -191,6 +193,8 @@ def forest_found(
     found = [first_wrong(location, 0, bad, "is no edge of two rows above the floor, after a heavier one")]
     if int(sizes.sum()) != count:
         found.append(wrong(location, f"says {count:,} rows; its clusters have {int(sizes.sum()):,}"))
+    if total(found).count:
+        return total(found)
     forests, dimension = read_forests(location, given[2]), rows.open_vectors(slices[0].part).shape[1]
     for place, span, _, vectors, at in chosen_clusters(slices, given[2], dimension, full):
         wanted, own = spanning_forest(vectors, floor, at, memory=memory), forests[place]

@@ -203,7 +203,7 @@ def is_source(receipt: Mapping[str, JSON], name: str, entry: Mapping[str, JSON])
         >>> is_source({"name": "a.tar", "size": 1}, "a.tar", {"size": 1, "part": "00000"})
         True
     """
-    return receipt == entry["files"] if "files" in entry else receipt == {"name": name, "size": entry["size"]}
+    return receipt == entry["files"] if "files" in entry else receipt == {"name": name, "size": entry.get("size")}
 
 
 def unfinished_found(said: Said) -> Found:
@@ -253,5 +253,5 @@ def strangers(run: Location, stages: list[Said]) -> dict[str, Found]:
 def notes_of(run: Location, stages: list[Said]) -> list[str]:
     """What lies in a run and is not looked at."""
     known = {*OF_RUN, *ASIDE_FOLDERS, "report", *(os.path.basename(said.folder) for said in stages)}
-    loose = [name for name in files.names_in(run) if name not in known]
+    loose = [name for name in files.names_in(run) if name not in known and not files.is_temporary(name)]
     return [f"{join(run, name)} is not of the run; it was not looked at" for name in loose]

@@ -129,6 +129,7 @@ class _Verification:
         self.run, self.execute, self.memory, self.full, self.progress = run, execute, memory, full, progress
         self.began, self.hashing, self.files, self.notes = time.monotonic(), 0.0, 0, list[str]()
         self.found: dict[str, Found] = {}
+        self.unsaid: set[str] = set()  # stages whose plan.json or stage.json is damaged: what is theirs is not known
         self.said: dict[str, Said] = {}
         for name in BEFORE:
             self.said[name], self.found[name] = check_files.read_said(run, name)
@@ -140,7 +141,7 @@ class _Verification:
         stages = list(self.said.values())
         self.notes += check_files.notes_of(self.run, stages)
         for name, strange in check_files.strangers(self.run, stages).items():
-            self.found[name] += strange
+            self.found[name] += strange if name not in self.unsaid else Found()
         verified = []
         for name, found in self.found.items():
             parts = len((self.said[name].stage or {"parts": ()})["parts"])
@@ -159,12 +160,15 @@ class _Verification:
         if not said.names and said.plan is None and said.stage is None:
             return "-"
         if said.stage is None:
+            if not self.is_fine(name):
+                self.unsaid.add(name)
             self.add(name, check_files.unfinished_found(said))
             if said.plan is not None:
                 self.add(name, self.ran(f"hash {name}", check_files.unfinished_calls(said)))
             return "incomplete"
         self.add(name, check_files.said_found(said))
         if not self.is_fine(name):
+            self.unsaid.add(name)
             return "wrong"
         self.add(name, self.ran(f"hash {name}", check_files.file_calls(said), are_files=True))
         if self.is_fine(name):
@@ -179,12 +183,12 @@ class _Verification:
     def contents(self, name: str) -> Found:
         """Check what a complete stage holds, with the stages before it."""
         try:
-            found = getattr(self, f"_{name}")()
-            check_sums(self.run, name, self.parts(name))
+            found: Found = getattr(self, f"_{name}")()
+            if not found.count:
+                check_sums(self.run, name, self.parts(name))
         except CoresetError as error:
-            return wrong(f"{self.run}/{name}", str(error))
-        checked: Found = found
-        return checked
+            return wrong(f"{self.run}/{name}", str(error).partition(";")[0])
+        return found
 
     def _rows(self) -> Found:
         stage = self.parts("rows")
@@ -215,6 +219,8 @@ class _Verification:
             stage, self.listed("clusters"), self.parts("centroids"), self.full, self.memory
         )
         found = self.ran("check clusters", calls)
+        if found.count:
+            return found
         if (found.rows, found.digest) != (rows.rows, rows.digest):
             found += wrong(stage.folder, "does not hold the rows of rows/, each once and with the same columns")
         elif not stage.counts.get("excluded") and self.vectors not in {None, found.vectors}:
@@ -231,7 +237,10 @@ class _Verification:
         params = DedupParams(**(self.said["dedup"].plan or {})["params"])
         calls = check_dedup.dedup_calls(stage, clusters, self.parts("centroids"), params, self.full, self.memory)
         found = self.ran("check dedup", calls)
-        if (found.rows, found.clustered) != (clusters.counts["rows"], self.found["clusters"].clustered):
+        if not found.count and (found.rows, found.clustered) != (
+            clusters.counts["rows"],
+            self.found["clusters"].clustered,
+        ):
             found += wrong(stage.folder, "does not hold the rows of clusters/, each once and with the same columns")
         return found
 
