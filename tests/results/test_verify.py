@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import check_refused, contents, coreset, done, started, wait_until
+from command import check_refused, coreset, done, started, wait_until
 from folders import random_vectors, write_clip_retrieval
 
 from coreset import rows, verify
@@ -207,7 +207,7 @@ def test_a_killed_run_is_incomplete_and_sound(pristine: Path, tmp_path: Path) ->
     place = shutil.copytree(pristine, tmp_path / "place")
     running = started("run", *BAD, cwd=place, fault="rename:4:kill")
     running.wait()
-    wait_until(lambda: (place / "run/rows").exists())
+    wait_until((place / "run/rows").exists)
     found = verify(str(place / "run"))
     assert found.ok, found.error
     assert "incomplete" in states(found).values()
