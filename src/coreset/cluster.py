@@ -137,6 +137,7 @@ def centroids_stage(
     def tasks() -> Iterator[Task]:
         part = files.join(folder, "centroids")
         if given is not None:
+            given_centroids(given, dimension_of(parts))  # refused before what is there goes
             yield Task(part, write_given_centroids, (given, dimension_of(parts)))
         else:
             check_training(parts, params, memory, beside)
@@ -297,7 +298,12 @@ def vectors_in_order(
 
 
 def write_given_centroids(given: Location, dimension: int, part: Part) -> Summary:
-    """Write the user's centroids, rounded, as `centroids.npy`.
+    """Write the user's centroids, rounded, as `centroids.npy`."""
+    return write_centroids(given_centroids(given, dimension), part, sample=0)
+
+
+def given_centroids(given: Location, dimension: int) -> Float32[np.ndarray, "k d"]:
+    """The user's centroids, rounded.
 
     Raises:
         InputError: The file is not float32 (k, d) of this run's dimension, not finite, or too long a vector.
@@ -313,7 +319,7 @@ def write_given_centroids(given: Location, dimension: int, part: Part) -> Summar
         centroids = rounded_centroids(np.asarray(found, dtype=np.float32))
     except ValueError as error:
         raise InputError(f"{given} cannot be used as centroids: {error}") from error
-    return write_centroids(centroids, part, sample=0)
+    return centroids
 
 
 def write_centroids(centroids: Float32[np.ndarray, "k d"], part: Part, sample: int) -> Summary:

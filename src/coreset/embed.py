@@ -21,7 +21,7 @@ from coreset.engine import files
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location
 from coreset.engine.progress import ticker
-from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
+from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, fold, params_json, part_numbers
 from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.decoding import decoded_apart
@@ -135,8 +135,11 @@ def embed_stage(
     by_name = {shard.name: shard for shard in shards}
     numbers = part_numbers(folder, by_name)
     identities = {name: {"size": by_name[name].size, "part": number} for name, number in numbers.items()}
+    needs = Needs(threads=choice.threads)
 
     def tasks() -> Iterator[Task]:
+        if not embeds_alike(folder, params):  # a model that cannot be loaded is refused before what is there goes
+            fold([partial(vector_dimension, choice)], max, execute, needs)
         for name, number in numbers.items():
             identity = {"name": name, "size": by_name[name].size}
             yield Task(files.join(folder, number), write_rows, (by_name[name], params, choice), identity)
@@ -144,8 +147,25 @@ def embed_stage(
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    needs = Needs(threads=choice.threads)
     return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES)
+
+
+def embeds_alike(folder: Location, params: EmbedParams) -> bool:
+    """Whether what is in the folder was embedded by this model in this way, however its keys are written."""
+    plan = files.read_json(files.join(folder, "plan.json")) or {"params": {}}
+    asked = params_json(params)
+    return {**plan["params"], "prefix_keys": asked["prefix_keys"]} == asked
+
+
+def vector_dimension(choice: Choice) -> int:
+    """How many numbers a vector of a model has; loads it, and keeps it for the tasks of this process.
+
+    Raises:
+        InputError: It cannot be loaded.
+    """
+    from coreset.encoder import loaded_encoder
+
+    return int(loaded_encoder(choice).dimension)
 
 
 def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) -> Summary:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import logging
 import os
+import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,11 @@ class OpenClipEncoder:
                 self._tokenizer = open_clip.get_tokenizer(choice.model)
         except torch.OutOfMemoryError as error:
             raise ResourceError(f"{choice.model} does not fit into the memory of {choice.device}.") from error
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{_name(choice)} could not be loaded: it is damaged, or holds more than tensors, which may run code; "
+                f"save it as safetensors where you trust it."
+            ) from error
         except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
             raise InputError(f"{_name(choice)} could not be loaded: {_first_line(error)}.") from error
         self._model.eval().requires_grad_(False)

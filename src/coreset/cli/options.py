@@ -68,7 +68,7 @@ def bytes_of(text: str) -> int:
         if match is None or match[2] not in _UNITS:
             raise ValueError(text)
         return int(float(match[1]) * _UNITS[match[2]])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter for 1e400, which is infinite
         raise UsageError(f"--memory {text} is not a size; write it like 8GiB or 500MB.") from error
 
 

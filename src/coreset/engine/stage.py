@@ -311,6 +311,7 @@ def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
     if found is None:
         return []
     if overwrite and found != stage.plan:
+        next(iter(stage.tasks()), None)  # what cannot be planned leaves the folder as it was
         remove_strangers(stage, {})
         files.remove(stage.folder)
         return []

@@ -73,5 +73,7 @@ def _from_parquet(path: str) -> Sidecar | None:
                 return None
             column = (batch.column(0) for batch in table.iter_batches(columns=["status"]))
             return Sidecar(name, sum(status.as_py() == "success" for array in column for status in array))
-    except (pa.ArrowException, ValueError) as error:
-        return Sidecar(name, None, f"not a Parquet file: {error}")
+    except (pa.ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's; Arrow's own have no number
+            raise
+        return Sidecar(name, None, f"not a Parquet file: {str(error).strip()}")

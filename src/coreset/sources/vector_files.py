@@ -21,7 +21,7 @@ from coreset.sources.npy import ColumnMajorRows, Rows, StreamedRows, read_npy_he
 
 _PAGE = 1 << 20  # bytes of a column that are read ahead
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError)
-_BROKEN_TABLE = (pa.ArrowException, ValueError, KeyError)
+_BROKEN_TABLE = (pa.ArrowException, ValueError, KeyError, OSError)
 
 
 @contextmanager
@@ -113,6 +113,8 @@ def opened_table(file: SourceFile) -> Iterator[Any]:
             with pq.ParquetFile(found, buffer_size=_PAGE, pre_buffer=False) as table:
                 yield table
         except _BROKEN_TABLE as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's; Arrow's own have no number
+                raise
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise InputError(f"{file.name} is no Parquet file, or damaged ({reason}): fetch it again") from error
 
