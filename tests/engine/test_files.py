@@ -154,7 +154,9 @@ def test_a_disk_that_is_full_is_one_sentence(tmp_path: Path) -> None:
         (errno.EACCES, InputError),
         (errno.EROFS, InputError),
         (errno.ENOTDIR, InputError),
-        (errno.EIO, OSError),
+        (errno.EIO, ResourceError),
+        (errno.ENOENT, ResourceError),
+        (errno.EMFILE, OSError),
     ],
 )
 def test_errors_of_the_disk_become_sentences(number: int, kind: type[Exception]) -> None:

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import uuid
 from collections.abc import Iterator
@@ -38,7 +37,13 @@ TEMPORARY = ".tmp."
 _TEMPORARY_NAME = re.compile(r".+\.tmp\.\d+\.[0-9a-f]{8}", re.DOTALL)
 
 FAULT = "CORESET_FAULT"
-"""`point:count:kill` ends the process at the count-th passage of a point; for tests of interruption."""
+"""`point:count:kind` makes the count-th passage of a point fail; for tests of faults."""
+
+POINTS = ("folder", "open", "write", "fsync", "rename", "flush", "remove")
+"""All that is done to a disk: make a folder; open, write, flush and name a file; flush its folder; remove it."""
+
+KINDS = ("kill", "eio", "enospc", "short")
+"""Ways to fail: the process ends, the disk is broken, the disk is full, half of a block is written to a full disk."""
 
 _passages: dict[str, int] = {}
 
@@ -108,18 +113,54 @@ def names_in(folder: Location) -> list[str]:
 
 
 def make_folder(folder: Location) -> None:
-    """Create a folder with its parents; one that exists is fine."""
+    """Create a folder with its parents, and flush what they lie in; one that exists is fine."""
+    path = local_path(folder)
     with disk_errors(folder):
-        local_path(folder).mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            return
+        if path.parent != path:
+            make_folder(str(path.parent))
+        pass_point("folder")
+        path.mkdir(exist_ok=True)
+        flush_folder(str(path.parent))
 
 
 def remove(location: Location) -> None:
-    """Remove a file or a whole folder; nothing there is fine."""
+    """Remove a file or a whole folder, and flush the folder that it lay in; nothing there is fine.
+
+    A folder gets a temporary name first: nobody ever finds half of it.
+    """
     path = local_path(location)
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    with disk_errors(location):
+        if path.is_dir() and not path.is_symlink():
+            if not is_temporary(path.name):
+                pass_point("rename")
+                path = path.replace(temporary_name(location))
+                flush_folder(str(path.parent))
+            remove_folder(path)
+        elif os.path.lexists(path):
+            pass_point("remove")
+            path.unlink(missing_ok=True)
+        else:
+            return
+        flush_folder(str(path.parent))
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder name by name."""
+    for entry in list(os.scandir(path)):
+        if entry.is_dir(follow_symlinks=False):
+            remove_folder(Path(entry.path))
+        else:
+            pass_point("remove")
+            os.unlink(entry.path)
+    pass_point("remove")
+    path.rmdir()
+
+
+def temporary_name(location: Location) -> Location:
+    """A new name beside a location for what is not committed, or not any more."""
+    return f"{location}{TEMPORARY}{os.getpid()}.{uuid.uuid4().hex[:8]}"
 
 
 def is_temporary(name: str) -> bool:
@@ -146,11 +187,12 @@ class Outgoing(io.RawIOBase):
         super().__init__()
         self.location = location
         self.seal: Seal | None = None
-        self._temporary = f"{location}{TEMPORARY}{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._temporary = temporary_name(location)
         self._digest = xxhash.xxh3_128()
         self._sequential = True
         make_folder(os.path.dirname(location) or ".")
         with disk_errors(location):
+            pass_point("open")
             self._file = local_path(self._temporary).open("wb", buffering=1 << 20)
 
     def writable(self) -> bool:
@@ -165,8 +207,14 @@ class Outgoing(io.RawIOBase):
         """Append bytes, or overwrite them after a `seek`; returns how many."""
         if self._file.closed:  # discarded: a Parquet writer that is collected later still writes its footer
             return memoryview(block).nbytes
-        pass_point("write")
         with disk_errors(self.location):
+            try:
+                pass_point("write")
+            except ShortWriteError:
+                whole = memoryview(block).cast("B")
+                self._file.write(whole[: len(whole) // 2])
+                self._file.flush()
+                raise
             written = self._file.write(block)
         if self._sequential:
             self._digest.update(block)
@@ -175,7 +223,8 @@ class Outgoing(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to an offset in bytes."""
         self._sequential = False
-        return self._file.seek(offset, whence)
+        with disk_errors(self.location):  # what is buffered is written first
+            return self._file.seek(offset, whence)
 
     def tell(self) -> int:
         """The offset of the next byte."""
@@ -209,8 +258,8 @@ class Outgoing(io.RawIOBase):
         """Remove the file if it was not committed."""
         if not self.closed:
             super().close()
-            with suppress(OSError):  # a full disk: the buffered bytes cannot be kept, and need not be
-                self._file.close()
+        with suppress(OSError):  # a full disk: the buffered bytes cannot be kept, and need not be
+            self._file.close()
         local_path(self._temporary).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -226,7 +275,8 @@ class Outgoing(io.RawIOBase):
 
 
 def flush_folder(folder: Location) -> None:
-    """Make renames in a folder durable."""
+    """Make what was named and removed in a folder durable."""
+    pass_point("flush")
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(number)
@@ -236,9 +286,12 @@ def flush_folder(folder: Location) -> None:
 
 def write_json(location: Location, value: JSON) -> None:
     """Write a JSON file that appears whole or not at all; keys sorted, so equal values give equal bytes."""
-    with Outgoing(location) as file:
+    file = Outgoing(location)
+    try:
         file.write(json_bytes(value))
-    file.commit()
+        file.commit()
+    finally:
+        file.discard()
 
 
 def json_bytes(value: JSON) -> bytes:
@@ -265,7 +318,7 @@ def disk_errors(location: Location) -> Iterator[None]:
     """Turn a full, read-only or vanished disk into one sentence.
 
     Raises:
-        ResourceError: No space is left, or the quota is used up.
+        ResourceError: No space is left, the quota is used up, the disk is broken, or the folder vanished.
         InputError: The folder may not be written to.
     """
     try:
@@ -275,17 +328,39 @@ def disk_errors(location: Location) -> Iterator[None]:
             raise ResourceError(
                 f"No space left to write {location}; free some and run the same command again, it continues."
             ) from error
+        if error.errno == errno.EIO:
+            raise ResourceError(
+                f"{location} cannot be written: {error.strerror}; see whether the disk is sound, and run the same "
+                f"command again, it continues."
+            ) from error
+        if error.errno in {errno.ENOENT, errno.ESTALE}:
+            raise ResourceError(
+                f"{location} was removed or moved away while it was written; run the same command again, it continues."
+            ) from error
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
             raise InputError(f"{location} cannot be written: {error.strerror}; choose another --run.") from error
         raise
 
 
+class ShortWriteError(OSError):
+    """Stands for a disk that took only a half of a block; for tests of faults."""
+
+
 def pass_point(point: str) -> None:
-    """Count a passage of a fault point, and die there if a test asks for it."""
+    """Count a passage of a fault point, and fail there if a test asks for it.
+
+    Raises:
+        OSError: As `FAULT` asks. The point `any` counts the passages of all.
+    """
     wanted = os.environ.get(FAULT)
     if wanted is None:
         return
     name, count, kind = wanted.split(":")
     _passages[point] = _passages.get(point, 0) + 1
-    if name == point and _passages[point] == int(count) and kind == "kill":
+    passed = {point: _passages[point], "any": sum(_passages.values())}.get(name)
+    if passed != int(count) or (kind == "short" and point != "write"):
+        return
+    if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    number = errno.EIO if kind == "eio" else errno.ENOSPC
+    raise (ShortWriteError if kind == "short" else OSError)(number, os.strerror(number))

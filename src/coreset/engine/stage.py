@@ -23,7 +23,7 @@ from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
 from coreset.engine import files
-from coreset.engine.errors import InputError, InvariantError, MismatchError
+from coreset.engine.errors import InputError, InvariantError, MismatchError, ResourceError
 from coreset.engine.files import JSON, Location, Outgoing, Seal
 from coreset.engine.progress import Progress, quiet
 
@@ -254,10 +254,14 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     done, missing = present_parts(stage, tasks)
     progress.start(stage.name, len(tasks), len(done))
     calls = (partial(write_part, task, stage.plan_hash) for task in missing)
-    for part in execute(calls, stage.needs):
-        done[part.name] = part
-        progress.advance(part.summary)
-    parts = seal_stage(stage, [done[part_name(task)] for task in tasks])
+    try:
+        for part in execute(calls, stage.needs):
+            done[part.name] = part
+            check_stays(stage, tasks)
+            progress.advance(part.summary)
+        parts = seal_stage(stage, [done[part_name(task)] for task in tasks])
+    finally:  # an error in a folder that vanished comes from that
+        check_stays(stage, tasks)
     progress.finish(parts.counts)
     return parts
 
@@ -282,7 +286,9 @@ def finished(stage: Stage) -> Parts | None:
     """The stage as it stands, if it is complete and was made by this plan with these inputs."""
     if files.read_json(files.join(stage.folder, "plan.json")) != stage.plan:
         return None
-    return open_parts(stage.folder)
+    found = open_parts(stage.folder)
+    said = files.read_json(files.join(stage.folder, "stage.json"))
+    return found if said is not None and said["plan"] == stage.plan_hash else None
 
 
 def open_parts(folder: Location) -> Parts | None:
@@ -374,6 +380,25 @@ def lay_plan(stage: Stage) -> None:
     if found != stage.plan:
         files.remove(files.join(stage.folder, "stage.json"))
         files.write_json(location, stage.plan)
+
+
+def check_stays(stage: Stage, tasks: list[Task]) -> None:
+    """Notice that somebody removed the folder while it was written.
+
+    What was written since then is taken away: without a plan, nobody could tell whose it is.
+
+    Raises:
+        ResourceError: The folder is gone, or was made anew without its plan.
+    """
+    if files.size_of(files.join(stage.folder, "plan.json")) is not None:
+        return
+    names = {part_name(task) for task in tasks} | {"stage"}
+    for name in files.names_in(stage.folder):
+        if name.partition(".")[0] in names:
+            files.remove(files.join(stage.folder, name))
+    raise ResourceError(
+        f"{stage.folder} was removed while it was written; run the same command again, it makes the folder anew."
+    )
 
 
 def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished], list[Task]]:

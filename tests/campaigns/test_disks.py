@@ -1,0 +1,88 @@
+"""Disks that are too small, that may not be written to, and folders that vanish while they are written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from command import check_equal, check_refused, contents, coreset, done, started, wait_until
+
+from coreset.engine import files
+
+RUN = ("run", "--max-bad", "10")
+PLACES = 10
+"""Sizes of a disk between nothing and enough."""
+PAGE = 4096
+
+
+def mount(place: Path, options: str) -> bool:
+    """Mount or remount a file system in memory; false where that is not allowed."""
+    place.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    return (
+        shutil.which("mount") is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a small disk, or changes it; skips where nobody may mount one."""
+    place = tmp_path / "disk"
+
+    def changed(options: str) -> Path:
+        if not mount(place, options):
+            pytest.skip("file systems may not be mounted here")
+        return place
+
+    yield changed
+    subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
+
+
+def pages_of(folder: Path) -> int:
+    """Pages that a copy of a folder takes in memory."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(-(-path.stat().st_size // PAGE) for path in found)
+
+
+@pytest.mark.parametrize("number", range(1, PLACES + 1))
+def test_a_full_disk_ends_in_one_sentence_and_a_larger_one_goes_on(
+    number: int, undisturbed: Path, place: Path, disk: Callable[[str], Path]
+) -> None:
+    pages = max(1, pages_of(undisturbed / "run") * number // (PLACES + 1))
+    folder = disk(f"size={pages * PAGE}")
+    said = coreset(*RUN, "--run", str(folder / "run"), cwd=place)
+    check_refused(said, 5, "No space left to write")
+    assert [path for path in folder.rglob("*") if files.is_temporary(path.name)] == []
+    disk("remount,size=64m")
+    done(*RUN, "--run", str(folder / "run"), cwd=place)
+    check_equal(folder / "run", contents(undisturbed / "run"))
+
+
+def test_a_disk_that_may_only_be_read_is_refused(undisturbed: Path, place: Path, disk: Callable[[str], Path]) -> None:
+    folder = disk("size=64m")
+    shutil.copytree(undisturbed / "run", folder / "run", ignore=shutil.ignore_patterns("coreset"))
+    before = contents(folder / "run")
+    disk("remount,ro")
+    for run in ("run", "new"):
+        check_refused(coreset(*RUN, "--run", str(folder / run), cwd=place), 3, "cannot be written", "--run")
+    check_equal(folder / "run", before)
+    disk("remount,rw,size=64m")
+    done(*RUN, "--run", str(folder / "run"), cwd=place)
+    check_equal(folder / "run", contents(undisturbed / "run"))
+
+
+@pytest.mark.parametrize("taken", ["", "rows", "centroids", "clusters", "dedup"])
+def test_a_folder_that_is_taken_away_meanwhile_is_made_again(taken: str, undisturbed: Path, place: Path) -> None:
+    running = started(*RUN, cwd=place)
+    folder = place / "run" / taken
+    wait_until(lambda: folder.exists() and any(folder.iterdir()))
+    shutil.rmtree(folder, ignore_errors=True)
+    code = running.wait()
+    assert code in {0, 3, 5}, running.text
+    assert "Traceback" not in running.text, running.text
+    assert code == 0 or running.text.splitlines()[-1].startswith("error: "), running.text
+    done(*RUN, cwd=place)
+    check_equal(place / "run", contents(undisturbed / "run"))
