@@ -24,6 +24,7 @@ from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, fold, params_json, part_numbers
 from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
+from coreset.sources import image_parquet
 from coreset.sources.decoding import decoded_apart
 from coreset.sources.pairs import Limits
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError
@@ -180,7 +181,8 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
     vectors = rows.VectorsWriter(part.file(rows.VECTORS), None, encoder.dimension)
     table = rows.PartTable(part, rows.ROWS)
     limits = Limits(allow_missing_caption=params.allow_missing_caption)
-    for pairs, images, cosines in embedded_pairs(read_pairs(shard, limits), encoder, params, choice, rejects):
+    found = image_parquet.read_pairs(shard, limits) if shard.is_table else read_pairs(shard, limits)
+    for pairs, images, cosines in embedded_pairs(found, encoder, params, choice, rejects):
         table.write(row_table(pairs, cosines, shard.name, vectors.rows, params.prefix_keys))
         vectors.write(images.astype(np.float16))
         ticker.add(len(pairs))

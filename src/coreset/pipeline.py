@@ -19,6 +19,7 @@ from coreset.engine.local import in_process
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
 from coreset.recipe import Recipe
+from coreset.sources import image_parquet
 from coreset.sources.tars import Shard, check_shard, find_shards, input_root
 from coreset.vectors import check_lent, lent_locations
 
@@ -136,7 +137,7 @@ def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
     """The recipe's shards, each looked at before any work.
 
     Raises:
-        InputError: One is missing, empty or no tar, or two begin with the same key.
+        InputError: One is missing, empty or no tar or Parquet of pictures, or two begin with the same key.
         UsageError: The recipe names no input.
     """
     if not recipe.input:
@@ -144,7 +145,7 @@ def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
     shards = find_shards(recipe.input, recipe.base)
     first: dict[str, Shard] = {}
     for shard in shards:
-        key = check_shard(shard)
+        key = image_parquet.check_shard(shard) if shard.is_table else check_shard(shard)
         if key is None or prefixed:
             continue
         if key in first:

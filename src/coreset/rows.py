@@ -54,7 +54,11 @@ ROW_COLUMNS = (
         "<x, t> of picture and caption, before rounding to float16; or what the imported folder says",
     ),
     Column("key_hash", pa.uint64(), "xxh3_64 of the key's UTF-8 bytes, seed 0: decides every tie"),
-    Column("source", pa.string(), "the input file (a tar, or a file of vectors), relative to the inputs' common root"),
+    Column(
+        "source",
+        pa.string(),
+        "the input file (a tar, a Parquet, or a file of vectors), relative to the inputs' common root",
+    ),
     Column("source_row", pa.int64(), "index of the sample in its source, counted over good and bad ones"),
     Column(
         "vector_row",
@@ -64,7 +68,7 @@ ROW_COLUMNS = (
     Column(
         "image_offset",
         pa.int64(),
-        "byte in the source where the picture begins; null if compressed, or of vectors",
+        "byte in the source where the picture begins, or row of a Parquet; null if a tar is compressed, or of vectors",
     ),
     Column("image_bytes", pa.int64(), "length of the picture in bytes; null likewise"),
     Column("width", pa.int32(), "of the stored picture in pixels, as the input says; null if it does not"),

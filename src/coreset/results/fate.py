@@ -13,6 +13,7 @@ from coreset.engine.files import TEMPORARY, Location, join, local_path, names_in
 from coreset.engine.stage import open_parts
 from coreset.numeric.ranks import OrderKey
 from coreset.sample import FATES, Cut, Cuts, SampleParams, fates
+from coreset.sources.image_parquet import picture_at
 
 EXCLUDED = "excluded"
 """The fate of a row that a list excludes."""
@@ -61,21 +62,30 @@ def read_cuts(said: dict[str, dict[str, dict[str, object] | None] | None]) -> Cu
 
 
 def picture_bytes(run: Location, source: str, image_offset: int | None, image_bytes: int | None) -> bytes:
-    """The bytes of a row's picture, straight from its tar.
+    """The bytes of a row's picture, straight from its tar or Parquet.
+
+    Args:
+        run: The run directory.
+        source: The row's `source`.
+        image_offset: The row's: a byte of a tar, a row of a Parquet.
+        image_bytes: The row's.
 
     Raises:
-        InputError: The tar is compressed, is gone, or is shorter than it was.
+        InputError: The source is compressed, is gone, or is not what it was.
     """
     if image_offset is None or image_bytes is None:
         raise InputError(f"{source} is compressed or holds no pictures: they cannot be read by their place.")
     root = (read_json(join(run, "run.json")) or {}).get("root", ".")
     location = os.path.join(root, source)
     try:
-        with local_path(location).open("rb") as file:
-            file.seek(image_offset)
-            content = file.read(image_bytes)
+        if location.lower().endswith(".parquet"):
+            content = picture_at(str(local_path(location)), image_offset) or b""
+        else:
+            with local_path(location).open("rb") as file:
+                file.seek(image_offset)
+                content = file.read(image_bytes)
     except OSError as error:
         raise InputError(f"{location} cannot be read: {error.strerror}.") from error
     if len(content) != image_bytes:
-        raise InputError(f"{location} is shorter than when it was embedded.")
+        raise InputError(f"{location} is shorter than when it was embedded, or another file.")
     return content

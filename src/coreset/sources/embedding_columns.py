@@ -29,6 +29,8 @@ VECTOR_ALIASES: Mapping[str, tuple[str, ...]] = {
     IMAGES: ("embedding", "image_embedding", "img_embedding", "image_emb", "img_emb", "{features}_img"),
     TEXTS: ("text_embedding", "txt_embedding", "text_emb", "txt_emb", "{features}_txt"),
 }
+PICTURE_ALIASES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes")
+"""The names of a column of pictures: their bytes, or Hugging Face's struct of `bytes` and `path`."""
 _HASHES = {"sha256": "^[0-9a-f]{64}$", "md5": "^[0-9a-f]{32}$"}
 _LARGEST_SIDE = 2**31 - 1
 _EXACT = 2.0**53  # whole floats up to here are one number each
@@ -39,13 +41,14 @@ Columns = tuple[tuple[str, str], ...]
 """Pairs of what a column means and its name in the table."""
 
 
-def found_columns(schema: pa.Schema, features: str, name: str) -> Columns:
+def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence[str] = ()) -> Columns:
     """The columns of a table that coreset reads.
 
     Args:
         schema: Of the table.
         features: Of DataComp's two models the one that is imported: `l14` or `b32`.
         name: Of the file, for messages.
+        without: Meanings that are not looked for.
 
     Raises:
         InputError: One of them is of a type that cannot be meant.
@@ -57,7 +60,7 @@ def found_columns(schema: pa.Schema, features: str, name: str) -> Columns:
     found = []
     for meaning, aliases in ALIASES.items():
         column = _named(schema.names, aliases, features)
-        if column is None:
+        if column is None or meaning in without:
             continue
         fits = _is_text if meaning not in {COSINE, "width", "height"} else _is_number
         kind = schema.field(column).type
@@ -82,6 +85,27 @@ def found_vectors(schema: pa.Schema, meaning: str, asked: str | None, features: 
     if asked is not None:
         return asked if asked in lists else None
     return _named(lists, VECTOR_ALIASES[meaning], features)
+
+
+def found_pictures(schema: pa.Schema) -> str | None:
+    """The column of a table that holds pictures, None if there is none.
+
+    Example:
+        >>> found_pictures(pa.schema([("image", pa.string()), ("jpg", pa.binary())]))
+        'jpg'
+    """
+    return _named([field.name for field in schema if _is_pictures(field.type)], PICTURE_ALIASES, "")
+
+
+def _is_pictures(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        place = kind.get_field_index("bytes")
+        return place >= 0 and _is_bytes(kind.field(place).type)
+    return _is_bytes(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def is_vectors(kind: pa.DataType) -> bool:

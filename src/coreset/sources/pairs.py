@@ -42,9 +42,9 @@ class Pair:
 
     Attributes:
         key: Unique within its shard.
-        row: Index among all samples of the shard, good and bad, in the tar's order.
-        image: The picture's bytes as they are in the tar.
-        image_offset: Where they begin in the tar file; None if the tar is compressed.
+        row: Index among all samples of the shard, good and bad, in its order.
+        image: The picture's bytes as they are in the shard.
+        image_offset: Where they begin in the tar file, None if that is compressed; of a Parquet, its row.
         image_size: How many they are.
         caption: Not blank, as it stands; None if there is none and the limits allow it.
         url: Where the picture came from.

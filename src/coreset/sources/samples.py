@@ -105,7 +105,7 @@ class OpenSample:
 
     def pair(self, row: int, limits: Limits, compressed: bool) -> Pair:
         """The pair that the members make; raises `BadSampleError` if they make none."""
-        key = _checked_key(self.key, limits.key)
+        key = checked_key(self.key, limits.key)
         if self._fault:
             raise BadSampleError(*self._fault)
         image = self._parts.get(IMAGE)
@@ -170,13 +170,13 @@ class Judge:
                 raise BadSampleError(reason, "members with this key came before, with others between")
             return sample.pair(row, self._limits, self._compressed)
         except BadSampleError as error:
-            return Reject(_key_text(sample.key), row, error.reason, error.detail, 1)
+            return Reject(key_text(sample.key), row, error.reason, error.detail, 1)
 
     def unfinished(self, sample: OpenSample) -> Reject:
         """The sample during which the tar broke off: what else it had is unknown, so it is never a pair."""
         row, _ = self._count(sample)
         detail = "the tar breaks off within this sample or right behind it"
-        return Reject(_key_text(sample.key), row, "unfinished_sample", detail, 1)
+        return Reject(key_text(sample.key), row, "unfinished_sample", detail, 1)
 
     def ignore(self, member: Member) -> None:
         """Count a member that is not of ours; folders are no loss."""
@@ -194,7 +194,8 @@ class Judge:
         return row, len(self._keys) == known
 
 
-def _checked_key(key: bytes, longest: int) -> str:
+def checked_key(key: bytes, longest: int) -> str:
+    """A key as text; raises `BadSampleError` if it is too long, not UTF-8, or has control characters."""
     if len(key) > longest:
         raise BadSampleError("bad_key", f"the key has {len(key)} bytes, more than {longest}")
     try:
@@ -206,7 +207,7 @@ def _checked_key(key: bytes, longest: int) -> str:
     return text
 
 
-def _key_text(key: bytes) -> str:
+def key_text(key: bytes) -> str:
     """A key for people, whatever bytes it has."""
     return key.decode("utf-8", "backslashreplace")[:255]
 

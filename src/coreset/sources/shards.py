@@ -1,18 +1,21 @@
-"""What a person names on the command line -> the tars of a run, in a fixed order, with names that travel."""
+"""What a person names on the command line -> the shards of a run, in a fixed order, with names that travel."""
 
 from __future__ import annotations
 
 import glob
+import io
 import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from coreset.engine.errors import InputError
 from coreset.sources.patterns import MOST_FILES, expanded_braces, natural_order
 
-_TAR_NAME = re.compile(r"(.+?)(\.tar|\.tar\.gz|\.tgz)", re.IGNORECASE | re.DOTALL)
+_SHARD_NAME = re.compile(r"(.+?)(\.tar|\.tar\.gz|\.tgz|\.parquet)", re.IGNORECASE | re.DOTALL)
+_TABLE, _TARS = ".parquet", (".tar", ".tar.gz", ".tgz")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MAGIC = re.compile(r"[*?[]")
 _SHOWN = 3
@@ -20,7 +23,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One tar of the input.
+    """One tar of the input, or one Parquet file of pictures.
 
     Attributes:
         name: Relative to the common root of all inputs, with `/`: what the `source` column says.
@@ -34,13 +37,20 @@ class Shard:
 
     @property
     def stem(self) -> str:
-        """The location without `.tar`, `.tar.gz` or `.tgz`: what its sidecars' names begin with."""
-        match = _TAR_NAME.fullmatch(self.location)
+        """The location without `.tar`, `.tar.gz`, `.tgz` or `.parquet`: what its sidecars' names begin with."""
+        match = _SHARD_NAME.fullmatch(self.location)
         return match[1] if match else self.location
+
+    @property
+    def is_table(self) -> bool:
+        """Whether this is a Parquet file."""
+        return self.location.lower().endswith(_TABLE)
 
 
 def find_shards(patterns: Sequence[str], base: str = ".") -> list[Shard]:
-    """The tars that the patterns stand for, in that order; each file once, however often it is named.
+    """The shards that the patterns stand for, in that order; each file once, however often it is named.
+
+    A Parquet beside a tar of the same name is what img2dataset says of the tar: a glob passes over it.
 
     Args:
         patterns: Paths; globs (`**` for folders of any depth), sorted so that 2 comes before 10; braces such
@@ -48,7 +58,7 @@ def find_shards(patterns: Sequence[str], base: str = ".") -> list[Shard]:
         base: The folder that relative paths start from, those in a `.txt` too.
 
     Raises:
-        InputError: Nothing there, a folder, a URL, or a name that is no tar's. The content is not looked at.
+        InputError: Nothing there, a folder, a URL, or a name that is no shard's. The content is not looked at.
 
     Example:
         >>> import tempfile, pathlib
@@ -81,6 +91,25 @@ def input_root(shards: Sequence[Shard]) -> str:
     return shards[0].location[: -len(shards[0].name)].rstrip("/") or "/"
 
 
+@contextmanager
+def opened_shard(shard: Shard) -> Iterator[io.FileIO]:
+    """A shard's bytes, which must be as many as when it was listed.
+
+    Raises:
+        InputError: They are not.
+        OSError: The disk cannot be read; names the shard.
+    """
+    try:
+        with open(shard.location, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != shard.size:
+                change = f"had {shard.size} bytes when it was listed and has {size} now"
+                raise InputError(f"{shard.location} {change}: wait until it is complete, then start again")
+            yield file
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} while reading the shard {shard.name}", shard.location) from error
+
+
 def _paths(patterns: Sequence[str], base: str, listed_in: str | None = None) -> Iterator[str]:
     for typed in patterns:
         _refuse_url(typed)
@@ -101,7 +130,18 @@ def _globbed(pattern: str, base: str) -> list[str]:
     found = glob.glob(os.path.join(glob.escape(base), pattern), recursive=True)
     if not found:
         raise InputError(f"no file matches '{pattern}' in {base}: check the path, and quote the pattern")
-    return sorted((os.path.normpath(path) for path in found), key=natural_order)
+    shards = [path for path in found if _tar_beside(path) is None]
+    if not shards:
+        raise InputError(f"'{pattern}' matches only Parquet files that lie beside tars of their names: name the tars")
+    return sorted((os.path.normpath(path) for path in shards), key=natural_order)
+
+
+def _tar_beside(path: str) -> str | None:
+    """The tar of which a Parquet file is the sidecar."""
+    if not path.lower().endswith(_TABLE):
+        return None
+    beside = (path[: -len(_TABLE)] + ending for ending in _TARS)
+    return next((tar for tar in beside if os.path.isfile(tar)), None)
 
 
 def _lines(path: str, listed_in: str | None) -> list[str]:
@@ -152,6 +192,15 @@ def _tar_size(path: str) -> int:
         raise InputError(f"{path} is a folder: name its tars, '{path}/*.tar'")
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is no regular file: coreset reads a tar more than once, so copy it to a file first")
-    if not _TAR_NAME.fullmatch(path):
-        raise InputError(f"{path} is not named like a tar (.tar, .tar.gz, .tgz): name tars only, such as '*.tar'")
+    if not _SHARD_NAME.fullmatch(path):
+        raise InputError(
+            f"{path} is not named like a tar (.tar, .tar.gz, .tgz) or a Parquet of pictures (.parquet): name shards "
+            f"only, such as '*.tar'"
+        )
+    tar = _tar_beside(path)
+    if tar is not None:
+        raise InputError(
+            f"{path} lies beside {os.path.basename(tar)} and only says what is in it: name the tar, or rename the "
+            f"Parquet if it holds pictures of its own"
+        )
     return found.st_size

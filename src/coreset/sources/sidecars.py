@@ -1,4 +1,4 @@
-"""What img2dataset noted beside a tar: how many samples it should have."""
+"""What img2dataset noted beside a tar, or a Parquet's own footer: how many samples a shard should have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Sidecar:
 def read_sidecar(shard: Shard) -> Sidecar | None:
     """How many samples a shard should have.
 
-    That is `successes` of its `_stats.json`; without one, the rows of its `.parquet` whose `status` is
+    Of a Parquet that is what its footer counts. Of a tar, and of a Parquet whose footer cannot be read, it is
+    `successes` of its `_stats.json`; without one, the rows of its `.parquet` whose `status` is
     `success`.
 
     Returns:
@@ -40,8 +41,13 @@ def read_sidecar(shard: Shard) -> Sidecar | None:
         OSError: The disk cannot be read.
     """
     stats, table = f"{shard.stem}_stats.json", f"{shard.stem}.parquet"
+    footer = _from_footer(shard) if shard.is_table else None
+    if footer is not None:
+        return footer
     if os.path.isfile(stats):
         return _from_stats(stats)
+    if shard.is_table:
+        return None
     return _from_parquet(table) if os.path.isfile(table) else None
 
 
@@ -59,6 +65,18 @@ def _from_stats(path: str) -> Sidecar:
     if not isinstance(samples, int) or isinstance(samples, bool) or not 0 <= samples <= _MOST_SAMPLES:
         return Sidecar(name, None, "no 'successes' that counts samples")
     return Sidecar(name, samples)
+
+
+def _from_footer(shard: Shard) -> Sidecar | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return Sidecar(os.path.basename(shard.location), int(pq.read_metadata(shard.location).num_rows))
+    except (pa.ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return None
 
 
 def _from_parquet(path: str) -> Sidecar | None:

@@ -13,17 +13,14 @@ samples that its sidecar says are missing. If only the end mark is cut, the last
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from itertools import islice
 
 from coreset.engine.errors import InputError
 from coreset.sources.bytestream import BLOCK, GZIP_MAGIC, BrokenShardError, open_stream
 from coreset.sources.pairs import DEFAULT_LIMITS, Limits, Pair, Reject
 from coreset.sources.samples import Judge, OpenSample, role_of, split_name
-from coreset.sources.shards import Shard, find_shards, input_root
+from coreset.sources.shards import Shard, find_shards, input_root, opened_shard
 from coreset.sources.sidecars import Sidecar, read_sidecar
 from coreset.sources.tar_members import TarMembers
 
@@ -81,7 +78,7 @@ def read_pairs(shard: Shard, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pair |
         a a cat
         b no_caption
     """
-    with _opened(shard) as file:
+    with opened_shard(shard) as file:
         sidecar = read_sidecar(shard)
         stream = open_stream(file, limits.gzip_ratio, limits.gzip_allowance)
         judge = Judge(limits, stream.compressed)
@@ -100,7 +97,7 @@ def check_shard(shard: Shard) -> str | None:
             it was listed.
         OSError: The disk cannot be read; names the shard.
     """
-    with _opened(shard) as file:
+    with opened_shard(shard) as file:
         start = file.read(BLOCK)
         if not start:
             raise InputError(f"{shard.location} has 0 bytes: fetch it again, or leave it out")
@@ -176,19 +173,6 @@ def _about_the_shard(judge: Judge, broken: BrokenShardError | None, sidecar: Sid
     if judge.ignored:
         shown = ", ".join(f"{count} of {ending}" for ending, count in judge.ignored.most_common(10))
         yield Reject(None, None, "ignored_members", f"{judge.ignored.total()} members that are not read: {shown}", 0)
-
-
-@contextmanager
-def _opened(shard: Shard) -> Iterator[io.FileIO]:
-    try:
-        with open(shard.location, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != shard.size:
-                change = f"had {shard.size} bytes when it was listed and has {size} now"
-                raise InputError(f"{shard.location} {change}: wait until it is complete, then start again")
-            yield file
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} while reading the shard {shard.name}", shard.location) from error
 
 
 def _not_a_tar(shard: Shard, start: bytes, broken: BrokenShardError) -> str:

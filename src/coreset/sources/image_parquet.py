@@ -1,0 +1,194 @@
+"""Parquet files that hold pictures -> pairs, as `tars` makes them: one file is one shard, one row one sample.
+
+Two layouts are known: Hugging Face's (`image`, a struct of `bytes` and `path`) and img2dataset's
+`output_format=parquet` (`jpg`, `png` or `webp`, of bytes). The other columns may be named as in
+`embedding_columns`. Without a column of keys, the key of a row is `SOURCE/ROW`.
+
+A few rows are taken at a time, so that memory is bounded by the pages they are in. **Where pages
+are damaged**, the rows of the row group that were read before are kept, the rest of it is one `damaged_shard`
+with that many rows, and reading goes on with the next row group: the footer says where it is.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coreset.engine.errors import InputError
+from coreset.sources.bytestream import BrokenShardError
+from coreset.sources.embedding_columns import KEY, found_pictures, standard_table
+from coreset.sources.image_rows import Rows, picture_bytes_of
+from coreset.sources.pairs import DEFAULT_LIMITS, Limits, Pair, Reject
+from coreset.sources.samples import key_text
+from coreset.sources.shards import Shard, opened_shard
+from coreset.sources.sidecars import read_sidecar
+
+MAGIC = b"PAR1"
+_ROWS = 8  # that are held at a time: 8 pictures
+_AHEAD = 1 << 20  # bytes of a column chunk that are read at a time
+_SIZES = ("compressed", "uncompressed")
+_BROKEN = (pa.ArrowException, ValueError, KeyError, OSError)
+
+
+def read_pairs(shard: Shard, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pair | Reject]:
+    """The pairs of a Parquet file and what is wrong with the rest, in order; a few rows in memory at a time.
+
+    `Pair.row` and `Pair.image_offset` are both the row's index in the file. Pairs and the rejects' rows add up
+    to the rows that the footer counts. Rejects without a row are about the shard: `truncated_shard` and
+    `damaged_shard` (no footer that can be read: rows as the `_stats.json` beside it counts them, 0 without),
+    `damaged_shard` and `expansion_limit` (of a row group, with its rows) and `empty_shard`.
+
+    Args:
+        shard: One of `find_shards` for which `is_table` holds.
+        limits: Above them, rows are rejected.
+
+    Raises:
+        InputError: It has no column of pictures, or is no longer the file that was listed.
+        OSError: The disk cannot be read; names the shard.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from coreset.sources.shards import find_shards
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "0.parquet"
+        >>> pq.write_table(pa.table({"jpg": [b"...", None], "caption": ["a cat", "a dog"], "key": ["a", "b"]}), path)
+        >>> for found in read_pairs(*find_shards([str(path)])):
+        ...     print(found.key, found.caption if isinstance(found, Pair) else found.reason)
+        a a cat
+        b no_image
+    """
+    with opened_shard(shard) as file:
+        try:
+            table = _opened_table(file, shard)
+        except BrokenShardError as broken:
+            sidecar = read_sidecar(shard)
+            counted = None if sidecar is None else sidecar.samples
+            said = "nobody knows how many rows it should have" if counted is None else f"it should have {counted} pairs"
+            yield Reject(None, None, broken.reason, f"{broken.detail}; {said}", counted or 0)
+            return
+        reader = Rows(shard, table.schema_arrow, limits)
+        start = 0
+        for group in range(table.metadata.num_row_groups):
+            yield from _group(table, group, start, reader, limits)
+            start += table.metadata.row_group(group).num_rows
+        if start == 0:
+            yield Reject(None, None, "empty_shard", "no row in the Parquet", 0)
+
+
+def check_shard(shard: Shard) -> str | None:
+    """The first key of a Parquet file, from its footer and first row, before any work.
+
+    Returns:
+        None if it has no column of keys, or is damaged: that is for `read_pairs`, which saves what it can.
+
+    Raises:
+        InputError: Not a Parquet, without a column of pictures, without rows, or changed since it was listed.
+        OSError: The disk cannot be read; names the shard.
+    """
+    with opened_shard(shard) as file:
+        start = file.read(len(MAGIC))
+        if not start:
+            raise InputError(f"{shard.location} has 0 bytes: fetch it again, or leave it out")
+        if start != MAGIC:
+            raise InputError(
+                f"{shard.location} is not a Parquet, it begins with {start!r}: fetch it again or leave it out"
+            )
+        try:
+            table = _opened_table(file, shard)
+        except BrokenShardError:
+            return None
+        columns = dict(Rows(shard, table.schema_arrow, DEFAULT_LIMITS).columns)
+        if table.metadata.num_rows == 0:
+            raise InputError(f"{shard.location} has no rows: fetch it again, or leave it out")
+        if KEY not in columns:
+            return None
+        try:
+            first = next(table.iter_batches(batch_size=1, columns=[columns[KEY]], use_threads=False))
+        except (*_BROKEN, StopIteration) as error:
+            _raise_the_disks(error)
+            return None
+        key = standard_table(pa.Table.from_batches([first]), ((KEY, columns[KEY]),))[KEY][0].as_py()
+        return key_text(key) if isinstance(key, bytes) else key
+
+
+def picture_at(location: str, row: int) -> bytes | None:
+    """The bytes of the picture in a row of a Parquet file; None if it has no such row, or no picture there.
+
+    Raises:
+        InputError: It is damaged, or has no column of pictures.
+        OSError: The disk cannot be read.
+    """
+    try:
+        with pq.ParquetFile(location, buffer_size=_AHEAD, pre_buffer=False) as table:
+            column = found_pictures(table.schema_arrow)
+            group, inside = 0, row
+            while group < table.metadata.num_row_groups and inside >= table.metadata.row_group(group).num_rows:
+                inside -= table.metadata.row_group(group).num_rows
+                group += 1
+            if column is None or group == table.metadata.num_row_groups:
+                return None
+            for batch in table.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                if inside < batch.num_rows:
+                    content: bytes | None = picture_bytes_of(batch.column(0))[inside].as_py()
+                    return content
+                inside -= batch.num_rows
+    except _BROKEN as error:
+        _raise_the_disks(error)
+        raise InputError(f"{location} is damaged ({_said(error)}): fetch it again.") from error
+    return None
+
+
+def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: Limits) -> Iterator[Pair | Reject]:
+    """The rows of a row group, and what of it cannot be read."""
+    footer = table.metadata.row_group(group)
+    stop = start + footer.num_rows
+    chunks = [footer.column(number) for number in range(footer.num_columns)]
+    read = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in reader.names]
+    packed, unpacked = (sum(getattr(chunk, f"total_{what}_size") for chunk in read) for what in _SIZES)
+    if unpacked > limits.gzip_allowance + limits.gzip_ratio * max(packed, 0):
+        detail = f"row group {group} unpacks from {packed} to {unpacked} bytes"
+        yield Reject(None, None, "expansion_limit", f"{detail}: its rows {start} to {stop} are left out", stop - start)
+        return
+    batches = table.iter_batches(_ROWS, row_groups=[group], columns=reader.names, use_threads=False)
+    at, problem = start, "it ends early"
+    while at < stop:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            break
+        except _BROKEN as error:
+            _raise_the_disks(error)
+            problem = _said(error)
+            break
+        yield from reader.judged(batch, at)
+        at += batch.num_rows
+    if at < stop:
+        lost = f"rows {at} to {stop} in row group {group} cannot be read"
+        yield Reject(None, None, "damaged_shard", f"{lost}: {problem}", stop - at)
+
+
+def _opened_table(file: io.FileIO, shard: Shard) -> pq.ParquetFile:
+    """Raises `BrokenShardError` if there is no footer that can be read."""
+    file.seek(max(0, shard.size - len(MAGIC)))
+    end = file.read(len(MAGIC))
+    file.seek(0, os.SEEK_SET)
+    if end != MAGIC:
+        raise BrokenShardError("truncated_shard", "the Parquet ends without a footer")
+    try:
+        return pq.ParquetFile(file, buffer_size=_AHEAD, pre_buffer=False, page_checksum_verification=True)
+    except _BROKEN as error:
+        _raise_the_disks(error)
+        raise BrokenShardError("damaged_shard", f"the Parquet's footer cannot be read: {_said(error)}") from error
+
+
+def _raise_the_disks(error: BaseException) -> None:
+    """Raise what is the disk's fault or the memory's, and no damage; Arrow's own errors have no number."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        raise error
+
+
+def _said(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
