@@ -56,7 +56,9 @@ def show_facts(found: Inspected) -> None:
 
 def show_estimate(cost: Estimate) -> None:
     """Time, memory and disk of a run."""
-    first = "embedding not measured yet" if cost.import_seconds is None else f"import {duration(cost.import_seconds)}"
+    first = "embedding not measured yet (768 numbers a row are assumed)"
+    if cost.import_seconds is not None:
+        first = f"import {duration(cost.import_seconds)}"
     memory, disk = cost.memory / 2**30, cost.disk / 2**30
     out(
         f"{cost.basis}: {first}, cluster to sample {duration(cost.select_seconds)}; {memory:.1f} GiB of memory; "
