@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
+    from coreset.results.inspect import Inspected, inspect
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -51,6 +52,7 @@ __all__ = [
     "EmbedParams",
     "Encoder",
     "ImportParams",
+    "Inspected",
     "Parts",
     "Recipe",
     "Run",
@@ -63,6 +65,7 @@ __all__ = [
     "funnel",
     "imported",
     "in_process",
+    "inspect",
     "on_processes",
     "parsed_recipe",
     "picture_bytes",
@@ -87,6 +90,7 @@ _HOMES = {
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
+    "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

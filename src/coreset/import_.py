@@ -130,36 +130,40 @@ def found_embeddings(folder: Location, asked: ImportParams) -> Embeddings:
     headers = look_at(found, asked.features, asked.embedding_column, asked.text_column)
     reading = next(header.reading for header in headers if header.rows)
     embeddings = Embeddings(found, tuple(headers), reading)
+    for problem in misfits(folder, embeddings, asked):
+        raise problem
+    return embeddings
+
+
+def misfits(folder: Location, embeddings: Embeddings, asked: ImportParams) -> Iterator[InputError]:
+    """Why headers that fit together cannot be imported as asked: no fit of captions, or keys that repeat."""
+    reading = embeddings.reading
     if not reading.has_cosine and not embeddings.has_texts:
-        raise InputError(
+        yield InputError(
             f"{folder} has neither text vectors nor a column similarity or clip_score, and the text rank needs one of "
             f"them; name the folder of text vectors with --text-embeddings, or that of the tables with --metadata."
         )
     if asked.text_cosine == "embeddings" and not embeddings.has_texts:
-        raise InputError(f"{folder} has no text vectors; --text-cosine similarity takes its column instead.")
+        yield InputError(f"{folder} has no text vectors; --text-cosine similarity takes its column instead.")
     if asked.text_cosine == "similarity" and not reading.has_cosine:
-        raise InputError(f"{folder} has no column similarity or clip_score; --text-cosine embeddings computes it.")
+        yield InputError(f"{folder} has no column similarity or clip_score; --text-cosine embeddings computes it.")
     if not asked.prefix_keys:
-        check_first_keys(embeddings)
-    return embeddings
+        yield from repeated_first_keys(embeddings)
 
 
-def check_first_keys(embeddings: Embeddings) -> None:
-    """Raise if two parts begin with the same key: then they probably share many, and it costs nothing to ask.
-
-    Raises:
-        InputError: Names the key and both parts.
-    """
+def repeated_first_keys(embeddings: Embeddings) -> Iterator[InputError]:
+    """Parts that begin with the same key: then they probably share many, and it costs nothing to ask."""
     first: dict[str, str] = {}
     for part, header in zip(embeddings.folder.parts, embeddings.headers, strict=True):
         if header.first_key is None:
             continue
         if header.first_key in first:
-            raise InputError(
+            yield InputError(
                 f"Key {header.first_key} is in {first[header.first_key]} and again in {part.name}; run again with "
                 f"--prefix-keys to put the source in front of every key."
             )
-        first[header.first_key] = part.name
+        else:
+            first[header.first_key] = part.name
 
 
 def resolved(asked: ImportParams, embeddings: Embeddings) -> ImportParams:

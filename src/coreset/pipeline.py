@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -143,18 +143,29 @@ def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
     if not recipe.input:
         raise UsageError("No shards were named; give tars, or write a coreset.toml with `coreset init 'shards/*.tar'`.")
     shards = find_shards(recipe.input, recipe.base)
+    for problem in shard_problems(shards, prefixed):
+        raise problem
+    return shards
+
+
+def shard_problems(shards: Sequence[Shard], prefixed: bool) -> Iterator[InputError]:
+    """What the first headers of tars have against embedding them: one is no tar or empty, or two share a key."""
     first: dict[str, Shard] = {}
     for shard in shards:
-        key = image_parquet.check_shard(shard) if shard.is_table else check_shard(shard)
+        try:
+            key = image_parquet.check_shard(shard) if shard.is_table else check_shard(shard)
+        except InputError as error:
+            yield error
+            continue
         if key is None or prefixed:
             continue
         if key in first:
-            raise InputError(
+            yield InputError(
                 f"Key {key} is in {first[key].name} and again in {shard.name}; run again with --prefix-keys to put the "
                 f"source in front of every key."
             )
-        first[key] = shard
-    return shards
+        else:
+            first[key] = shard
 
 
 def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tuple[Parts, Parts]:

@@ -379,6 +379,38 @@ def status(run: RunFolder = "run", json: Json = False) -> None:
 
 
 @app.command(cls=HelpWithDefaults)
+def inspect(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="A folder, or tars: paths, globs, braces, a .txt of them.")
+    ],
+    format: Format = None,  # noqa: A002  the flag's name
+    features: Features = None,
+    embedding_column: VectorColumn = None,
+    text_column: TextColumn = None,
+    text_embeddings: TextFolder = None,
+    metadata: MetadataFolder = None,
+    prefix_keys: PrefixSources = None,
+    json: Json = False,
+) -> None:
+    """Say what an input is, whether it is whole, what a run of it would cost and what to type next; does no work."""
+    from coreset.cli.inspected import inspected_result
+    from coreset.recipe import changed
+    from coreset.results.inspect import inspect as inspected
+
+    params = changed(
+        local_recipe().import_,
+        format=format,
+        features=features,
+        embedding_column=embedding_column,
+        text_column=text_column,
+        text_embeddings=text_embeddings,
+        metadata=metadata,
+        prefix_keys=prefix_keys,
+    )
+    inspected_result(inspected(paths, params), json)
+
+
+@app.command(cls=HelpWithDefaults)
 def verify(
     full: Annotated[
         bool,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,35 +100,55 @@ def look_at(folder: EmbeddingFolder, features: str, column: str | None, text_col
         InputError: A file is not what its name says, counts differ between the files of a part, or dimensions, types
             or columns between parts; or there is no row at all.
     """
-    headers: list[Header] = []
+    headers, problems = headers_and_problems(folder, features, column, text_column)
+    if problems:
+        raise problems[0]
+    return [header for header in headers if header is not None]
+
+
+def headers_and_problems(
+    folder: EmbeddingFolder, features: str, column: str | None, text_column: str | None
+) -> tuple[list[Header | None], list[InputError]]:
+    """What `look_at` returns or raises, without stopping at the first problem.
+
+    Returns:
+        Of each part its header, None if it cannot be read; and all problems, the one that `look_at` raises first.
+    """
+    headers: list[Header | None] = []
+    problems: list[InputError] = []
     unequal: list[str] = []
     for part in folder.parts:
-        header, counts = _header(folder.format, part, features, column, text_column)
+        try:
+            header, counts = _header(folder.format, part, features, column, text_column)
+        except InputError as error:
+            headers.append(None)
+            problems.append(error)
+            continue
         headers.append(header)
         if len(set(counts.values())) > 1:
             unequal.append(" but ".join(f"{name} has {count:,} rows" for name, count in counts.items()))
     if unequal:
         more = f"; so with {len(unequal) - _SHOWN} more" if len(unequal) > _SHOWN else ""
-        raise InputError(f"{'; '.join(unequal[:_SHOWN])}{more}: fetch again what is not whole")
-    _check_alike(folder.parts, headers)
-    if not sum(header.rows for header in headers):
-        raise InputError(f"{folder.root} holds no vectors: its {len(headers):,} file(s) have 0 rows")
-    return headers
+        problems.append(InputError(f"{'; '.join(unequal[:_SHOWN])}{more}: fetch again what is not whole"))
+    problems += _unlike(folder.parts, headers)
+    if not problems and not any(header.rows for header in headers if header):
+        problems.append(InputError(f"{folder.root} holds no vectors: its {len(headers):,} file(s) have 0 rows"))
+    return headers, problems
 
 
-def _check_alike(parts: Sequence[EmbeddingPart], headers: Sequence[Header]) -> None:
-    """Raise unless all parts that have rows are alike in all that counts: dimension, type, keys, captions, cosines."""
+def _unlike(parts: Sequence[EmbeddingPart], headers: Sequence[Header | None]) -> Iterator[InputError]:
+    """Parts with rows that differ from the first in what counts: dimension, type, keys, captions, cosines."""
     traits: dict[str, Callable[[Header], object]] = {
         "numbers a vector": lambda header: header.reading.dimension,
         "as the type of its vectors": lambda header: header.reading.dtype,
         "as its columns": lambda header: ", ".join(_names(header.reading)) or "none",
         "text vectors": lambda header: "" if header.has_texts else "no",
     }
-    filled = [(part, header) for part, header in zip(parts, headers, strict=True) if header.rows]
+    filled = [(part, header) for part, header in zip(parts, headers, strict=True) if header and header.rows]
     for what, trait in traits.items():
         for part, header in filled:
             if (found := trait(header)) != (first := trait(filled[0][1])):
-                raise InputError(
+                yield InputError(
                     f"{filled[0][0].name} has {first} {what} and {part.name} {found}: import them as two runs, or save "
                     f"one of them again"
                 )

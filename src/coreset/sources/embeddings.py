@@ -17,8 +17,16 @@ import xxhash
 
 from coreset.engine.errors import InputError
 from coreset.sources.embedding_columns import COSINE, standard_table
-from coreset.sources.embedding_files import AUTO, FORMATS, EmbeddingFolder, EmbeddingPart, SourceFile, find_embeddings
-from coreset.sources.embedding_headers import Header, Reading, look_at
+from coreset.sources.embedding_files import (
+    AUTO,
+    FORMATS,
+    EmbeddingFolder,
+    EmbeddingPart,
+    SourceFile,
+    find_embeddings,
+    found_format,
+)
+from coreset.sources.embedding_headers import Header, Reading, headers_and_problems, look_at
 from coreset.sources.npy import Rows
 from coreset.sources.vector_files import listed_vectors, opened_rows, table_batches
 
@@ -32,6 +40,8 @@ __all__ = [
     "Reading",
     "SourceFile",
     "find_embeddings",
+    "found_format",
+    "headers_and_problems",
     "look_at",
     "read_blocks",
     "read_sample",

@@ -1,0 +1,208 @@
+"""What an input is, before any work: by names, headers and footers alone. Writes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from coreset.account import stage_state
+from coreset.engine.errors import InputError
+from coreset.import_ import Embeddings, ImportParams, misfits
+from coreset.pipeline import shard_problems
+from coreset.results.estimate import DIMENSION, Estimate, estimated
+from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
+from coreset.sources.tars import Shard, find_shards, read_sidecar
+
+RUN, TARS, UNKNOWN = "run", "tars", "unknown"
+STAGES = ("rows", "centroids", "clusters", "dedup", "coreset")
+TAR_NAMES = ("*.tar", "*.tar.gz", "*.tgz", "**/*.tar", "**/*.tar.gz", "**/*.tgz")
+"""What is looked for in a folder, in this order; deeper folders only if there is nothing at its top."""
+_SHALLOW = 3
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was found.
+
+    Attributes:
+        paths: as they were given
+        format: one of `coreset.sources.embeddings.FORMATS`, `tars`, `run` (a run directory) or `unknown`
+        parts: files of vectors, tars, or parts of a run's `rows/`
+        rows: exact for vectors and runs; for tars what img2dataset counted; None if nothing says it
+        rows_from: where that number stands, or why there is none
+        dimension: numbers of a vector; None for tars and runs
+        dtype: of the vectors, such as `float16`; None likewise
+        bytes: of all files, those beside the vectors too
+        complete: whether nothing is missing; None if nothing says it
+        problems: what a run would refuse, in its words
+        notes: what is odd and refused by nothing
+        estimate: what a run would cost; None where the rows are not known or there are problems
+        next: the command to type next
+    """
+
+    paths: tuple[str, ...]
+    format: str
+    parts: int = 0
+    rows: int | None = None
+    rows_from: str = ""
+    dimension: int | None = None
+    dtype: str | None = None
+    bytes: int = 0
+    complete: bool | None = None
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    estimate: Estimate | None = None
+    next: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing speaks against the next command."""
+        return not self.problems
+
+
+def inspect(paths: Sequence[str], asked: ImportParams = ImportParams()) -> Inspected:  # noqa: B008  frozen
+    """What an input is, whether it is whole, and what to do with it.
+
+    Values of rows are not read: keys, captions, lengths and pictures are checked by `import` and `embed`.
+
+    Args:
+        paths: a folder of vectors or of tars, a run directory, or tars as `embed` takes them
+        asked: how vectors would be imported; of tars only `prefix_keys` counts
+
+    Raises:
+        OSError: The disk cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> inspect([tempfile.mkdtemp()]).format
+        'unknown'
+    """
+    given = tuple(paths)
+    alone = os.path.expanduser(given[0]) if len(given) == 1 else ""
+    if os.path.isdir(alone):
+        if any(os.path.isfile(os.path.join(alone, name, "plan.json")) for name in STAGES):
+            found = _of_run(given, alone)
+        else:
+            found = _of_folder(given, alone, asked)
+    else:
+        found = _of_tars(given, asked)
+    if found.problems:
+        again = " ".join(["coreset inspect", *map(shlex.quote, given), *_flags(asked)])
+        return dataclasses.replace(found, complete=False, estimate=None, next=again)
+    return found
+
+
+def _of_run(given: tuple[str, ...], folder: str) -> Inspected:
+    """A run directory: `coreset status` says the rest."""
+    try:
+        states = {name: stage_state(folder, name) for name in STAGES}
+    except InputError as error:
+        return Inspected(given, RUN, problems=(str(error),))
+    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    rows = states["rows"].rows
+    return Inspected(
+        given,
+        RUN,
+        states["rows"].parts,
+        rows,
+        f"{folder.rstrip('/')}/rows/stage.json" if rows is not None else "rows/ is not complete",
+        bytes=sum(os.path.getsize(file) for file in files if os.path.isfile(file)),
+        complete=all(state.state == "complete" for state in states.values()),
+        next=f"coreset status --run {shlex.quote(given[0])}",
+    )
+
+
+def _of_folder(given: tuple[str, ...], folder: str, asked: ImportParams) -> Inspected:
+    """A folder of vectors, or of tars: with tars in it, Parquets are what img2dataset writes beside them."""
+    kind, error = asked.format, ""
+    if kind == AUTO:
+        try:
+            kind = found_format(os.path.abspath(folder), asked.metadata)
+        except InputError as problem:
+            kind, error = UNKNOWN, str(problem)
+        patterns = [os.path.join(glob.escape(folder), name) for name in TAR_NAMES]
+        for looked in (patterns[:_SHALLOW], patterns[_SHALLOW:] if kind == UNKNOWN else []):
+            tars = [pattern for pattern in looked if glob.glob(pattern, recursive=True)]
+            if tars and kind in {UNKNOWN, "parquet"}:
+                return dataclasses.replace(_of_tars(tuple(tars), asked), paths=given)
+    return _of_vectors(given, folder, kind, asked) if kind in FORMATS else Inspected(given, kind, problems=(error,))
+
+
+def _of_vectors(given: tuple[str, ...], folder: str, kind: str, asked: ImportParams) -> Inspected:
+    try:
+        found = find_embeddings(folder, kind, asked.text_embeddings, asked.metadata)
+    except InputError as error:
+        return Inspected(given, kind, problems=(str(error),))
+    headers, errors = headers_and_problems(found, asked.features, asked.embedding_column, asked.text_column)
+    pairs = [(part, header) for part, header in zip(found.parts, headers, strict=True) if header]
+    reading = next((header.reading for _, header in pairs if header.rows), None)
+    if reading is not None:
+        good = dataclasses.replace(found, parts=tuple(part for part, _ in pairs))
+        errors += misfits(folder, Embeddings(good, tuple(header for _, header in pairs), reading), asked)
+    size = sum(file.size for part in found.parts for file in part.files)
+    rows = sum(header.rows for _, header in pairs) if len(pairs) == len(headers) else None
+    copied = sum(header.rows for _, header in pairs if not header.as_stored or asked.normalize)
+    return Inspected(
+        given,
+        kind,
+        len(found.parts),
+        rows,
+        "headers" if rows is not None else f"{len(headers) - len(pairs):,} of {len(headers):,} headers cannot be read",
+        reading.dimension if reading else None,
+        reading.dtype if reading else None,
+        size,
+        complete=True,
+        problems=tuple(str(error) for error in errors),
+        notes=tuple(header.note for _, header in pairs if header.note),
+        estimate=estimated(rows, reading.dimension, size, copied) if rows and reading else None,
+        next=" ".join(["coreset import", shlex.quote(given[0]), *_flags(asked)]),
+    )
+
+
+def _of_tars(given: tuple[str, ...], asked: ImportParams) -> Inspected:
+    try:
+        shards = find_shards(given)
+    except InputError as error:
+        return Inspected(given, UNKNOWN, problems=(str(error),))
+    counts, notes = _counted(shards)
+    unknown = len(shards) - len(counts)
+    rows = None if unknown else sum(counts)
+    where = "_stats.json or .parquet beside each tar"
+    if unknown:
+        where = f"{unknown:,} of {len(shards):,} tars have no _stats.json or .parquet that counts their samples"
+        where += f"; the others have {sum(counts):,}" if counts else ""
+    flags = ["--prefix-keys"] if asked.prefix_keys else []
+    return Inspected(
+        given,
+        TARS,
+        len(shards),
+        rows,
+        where,
+        bytes=sum(shard.size for shard in shards),
+        problems=tuple(str(error) for error in shard_problems(shards, asked.prefix_keys)),
+        notes=tuple(notes),
+        estimate=estimated(rows, DIMENSION, None, rows) if rows else None,
+        next=" ".join(["coreset embed", *map(shlex.quote, given), *flags]),
+    )
+
+
+def _counted(shards: Sequence[Shard]) -> tuple[list[int], list[str]]:
+    """How many samples the sidecars say, where they do; and those that cannot be believed."""
+    sidecars = [(shard, sidecar) for shard in shards if (sidecar := read_sidecar(shard)) is not None]
+    counts = [sidecar.samples for _, sidecar in sidecars if sidecar.samples is not None]
+    return counts, [
+        f"{sidecar.name} beside {shard.name}: {sidecar.problem}" for shard, sidecar in sidecars if sidecar.problem
+    ]
+
+
+def _flags(asked: ImportParams) -> Iterator[str]:
+    """The flags that differ from the defaults, as they are typed."""
+    for entry in dataclasses.fields(asked):
+        value = getattr(asked, entry.name)
+        if "found" not in entry.metadata and value != entry.default:
+            flag = f"--{entry.name.replace('_', '-')}"
+            yield flag if value is True else f"{flag} {shlex.quote(str(value))}"
