@@ -215,3 +215,12 @@ def test_estimates_are_the_measurements_they_come_from() -> None:
     assert laion.extrapolated
     assert laion.memory / 2**30 == pytest.approx(77.9, abs=0.1)
     assert laion.select_seconds / 3600 == pytest.approx(887 / 2, rel=0.15)
+
+
+def test_parquets_of_pictures_are_counted_by_their_footers(tmp_path: Path) -> None:
+    table = pa.table({"image": pa.array([{"bytes": b"x", "path": None}] * 3), "text": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "0.parquet")
+    found = inspect([str(tmp_path / "0.parquet")])
+    assert (found.format, found.parts, found.rows, found.rows_from) == ("image_parquet", 1, 3, "footers")
+    assert found.ready
+    assert found.next.startswith("coreset embed ")

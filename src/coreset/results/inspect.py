@@ -17,7 +17,7 @@ from coreset.results.estimate import DIMENSION, Estimate, estimated
 from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
 from coreset.sources.tars import Shard, find_shards, read_sidecar
 
-RUN, TARS, UNKNOWN = "run", "tars", "unknown"
+RUN, TARS, PICTURES, UNKNOWN = "run", "tars", "image_parquet", "unknown"
 STAGES = ("rows", "centroids", "clusters", "dedup", "coreset")
 TAR_NAMES = ("*.tar", "*.tar.gz", "*.tgz", "**/*.tar", "**/*.tar.gz", "**/*.tgz")
 """What is looked for in a folder, in this order; deeper folders only if there is nothing at its top."""
@@ -30,7 +30,8 @@ class Inspected:
 
     Attributes:
         paths: as they were given
-        format: one of `coreset.sources.embeddings.FORMATS`, `tars`, `run` (a run directory) or `unknown`
+        format: one of `coreset.sources.embeddings.FORMATS`, `tars`, `image_parquet`, `run` (a run
+            directory) or `unknown`
         parts: files of vectors, tars, or parts of a run's `rows/`
         rows: exact for vectors and runs; for tars what img2dataset counted; None if nothing says it
         rows_from: where that number stands, or why there is none
@@ -171,14 +172,14 @@ def _of_tars(given: tuple[str, ...], asked: ImportParams) -> Inspected:
     counts, notes = _counted(shards)
     unknown = len(shards) - len(counts)
     rows = None if unknown else sum(counts)
-    where = "_stats.json or .parquet beside each tar"
+    where = "footers" if all(shard.is_table for shard in shards) else "_stats.json or .parquet beside each tar"
     if unknown:
         where = f"{unknown:,} of {len(shards):,} tars have no _stats.json or .parquet that counts their samples"
         where += f"; the others have {sum(counts):,}" if counts else ""
     flags = ["--prefix-keys"] if asked.prefix_keys else []
     return Inspected(
         given,
-        TARS,
+        PICTURES if all(shard.is_table for shard in shards) else TARS,
         len(shards),
         rows,
         where,
