@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command import check_refused, coreset, done
 from folders import WRITERS, random_vectors, write_clip_retrieval, write_lists
 from importing import FLAGS, IMAGE, META, TEXT, array, raw, remove, table
 from shards import good_pairs, write_shard
 
+from coreset import inspect as coreset_inspect
 from coreset.results.estimate import LARGEST, SELECT_SECONDS_A_ROW, estimated
 
 COUNT, DIMENSION = 150, 16
@@ -220,7 +223,7 @@ def test_estimates_are_the_measurements_they_come_from() -> None:
 def test_parquets_of_pictures_are_counted_by_their_footers(tmp_path: Path) -> None:
     table = pa.table({"image": pa.array([{"bytes": b"x", "path": None}] * 3), "text": ["a", "b", "c"]})
     pq.write_table(table, tmp_path / "0.parquet")
-    found = inspect([str(tmp_path / "0.parquet")])
+    found = coreset_inspect([str(tmp_path / "0.parquet")])
     assert (found.format, found.parts, found.rows, found.rows_from) == ("image_parquet", 1, 3, "footers")
     assert found.ready
     assert found.next.startswith("coreset embed ")
