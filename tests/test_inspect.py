@@ -152,7 +152,7 @@ def test_rows_of_tars_that_nothing_counts_are_not_known(tmp_path: Path) -> None:
     tars(tmp_path / "in", counted=1)
     found = inspected(tmp_path, "in")
     assert (found["rows"], found["estimate"]) == (None, None)
-    assert found["rows_from"].startswith("1 of 2 tars have no _stats.json")
+    assert found["rows_from"].startswith("1 of 2 files have no _stats.json")
     (tmp_path / "in/00001_stats.json").write_text("{")
     assert "not json" in inspected(tmp_path, "in")["notes"][0]
     assert "rows: not known (1 of 2 tars" in done("inspect", "in", cwd=tmp_path).out
@@ -227,3 +227,5 @@ def test_parquets_of_pictures_are_counted_by_their_footers(tmp_path: Path) -> No
     assert (found.format, found.parts, found.rows, found.rows_from) == ("image_parquet", 1, 3, "footers")
     assert found.ready
     assert found.next.startswith("coreset embed ")
+    folder = coreset_inspect([str(tmp_path)])
+    assert (folder.format, folder.rows, folder.next) == ("image_parquet", 3, f"coreset embed '{tmp_path}/*.parquet'")

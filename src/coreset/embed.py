@@ -24,11 +24,11 @@ from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, fold, params_json, part_numbers
 from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
-from coreset.sources import image_parquet
 from coreset.sources.decoding import decoded_apart
 from coreset.sources.pairs import Limits
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError
-from coreset.sources.tars import Pair, Reject, Shard, read_pairs, read_sidecar
+from coreset.sources.readers import read_pairs
+from coreset.sources.tars import Pair, Reject, Shard, read_sidecar
 
 if TYPE_CHECKING:
     import torch
@@ -152,10 +152,10 @@ def embed_stage(
 
 
 def embeds_alike(folder: Location, params: EmbedParams) -> bool:
-    """Whether what is in the folder was embedded by this model in this way, however its keys are written."""
+    """Whether what is in the folder was embedded by this model in this way, but for fields that need no model."""
     plan = files.read_json(files.join(folder, "plan.json")) or {"params": {}}
     asked = params_json(params)
-    return {**plan["params"], "prefix_keys": asked["prefix_keys"]} == asked
+    return {**plan["params"], **{name: asked[name] for name in params.redo}} == asked
 
 
 def vector_dimension(choice: Choice) -> int:
@@ -181,8 +181,7 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
     vectors = rows.VectorsWriter(part.file(rows.VECTORS), None, encoder.dimension)
     table = rows.PartTable(part, rows.ROWS)
     limits = Limits(allow_missing_caption=params.allow_missing_caption)
-    found = image_parquet.read_pairs(shard, limits) if shard.is_table else read_pairs(shard, limits)
-    for pairs, images, cosines in embedded_pairs(found, encoder, params, choice, rejects):
+    for pairs, images, cosines in embedded_pairs(read_pairs(shard, limits), encoder, params, choice, rejects):
         table.write(row_table(pairs, cosines, shard.name, vectors.rows, params.prefix_keys))
         vectors.write(images.astype(np.float16))
         ticker.add(len(pairs))

@@ -19,8 +19,8 @@ from coreset.engine.local import in_process
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
 from coreset.recipe import Recipe
-from coreset.sources import image_parquet
-from coreset.sources.tars import Shard, check_shard, find_shards, input_root
+from coreset.sources.readers import check_shard
+from coreset.sources.tars import Shard, find_shards, input_root
 from coreset.vectors import check_lent, lent_locations
 
 FLOOR = 768 << 20
@@ -149,11 +149,11 @@ def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
 
 
 def shard_problems(shards: Sequence[Shard], prefixed: bool) -> Iterator[InputError]:
-    """What the first headers of tars have against embedding them: one is no tar or empty, or two share a key."""
+    """What the first headers of shards have against embedding them: one is no tar or empty, or two share a key."""
     first: dict[str, Shard] = {}
     for shard in shards:
         try:
-            key = image_parquet.check_shard(shard) if shard.is_table else check_shard(shard)
+            key = check_shard(shard)
         except InputError as error:
             yield error
             continue

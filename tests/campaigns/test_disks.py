@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from command import check_equal, check_refused, contents, coreset, done, started, wait_until
 
+from coreset.account import check_sums
 from coreset.engine import files
+from coreset.engine.errors import InputError
+from coreset.engine.stage import open_parts
 
 RUN = ("run", "--max-bad", "10")
 PLACES = 10
@@ -72,6 +75,15 @@ def test_a_disk_that_may_only_be_read_is_refused(undisturbed: Path, place: Path,
     disk("remount,rw,size=64m")
     done(*RUN, "--run", str(folder / "run"), cwd=place)
     check_equal(folder / "run", contents(undisturbed / "run"))
+
+
+def test_a_quarantine_that_is_taken_away_is_said_by_its_name(undisturbed: Path, place: Path) -> None:
+    shutil.copytree(undisturbed / "run", place / "run")
+    parts = open_parts(str(place / "run" / "rows"))
+    assert parts is not None
+    shutil.rmtree(place / "run" / "quarantine")
+    with pytest.raises(InputError, match=r"quarantine/embed-\d+\.parquet is missing"):
+        check_sums(str(place / "run"), "rows", parts)
 
 
 @pytest.mark.parametrize("taken", ["", "rows", "centroids", "clusters", "dedup"])

@@ -130,16 +130,14 @@ def init(
     """Write a coreset.toml here, with every parameter, its default and its meaning."""
     from coreset.cli.show import out
     from coreset.engine.errors import InputError
-    from coreset.engine.files import Outgoing
+    from coreset.engine.files import write_bytes
     from coreset.pipeline import input_names
     from coreset.recipe import NAME, Recipe, recipe_text
 
     if Path(NAME).exists() and not force:
         raise InputError(f"{NAME} is here already; edit it, or replace it with --force.")
     kind, names = input_names(Recipe(input=tuple(shards)))
-    with Outgoing(NAME) as file:
-        file.write(recipe_text(shards).encode())
-    file.commit()
+    write_bytes(NAME, recipe_text(shards).encode())
     out(f"{NAME}: {len(names):,} {kind}; next: coreset run")
 
 

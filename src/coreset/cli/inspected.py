@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Problems and notes that are printed; `--json` has all."""
-COMPLETE = {True: "yes, by names and headers", False: "no", None: "not known before the tars are read"}
-KINDS = {"run": "a run directory of coreset", "unknown": "nothing that coreset reads"}
+COMPLETE = {True: "yes, by names and headers", False: "no", None: "not known before the files are read"}
+KINDS = {
+    "run": "a run directory of coreset",
+    "image_parquet": "Parquet files of pictures",
+    "unknown": "nothing that coreset reads",
+}
 
 
 def inspected_result(found: Inspected, as_json: bool) -> None:

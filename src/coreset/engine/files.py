@@ -284,14 +284,19 @@ def flush_folder(folder: Location) -> None:
         os.close(number)
 
 
-def write_json(location: Location, value: JSON) -> None:
-    """Write a JSON file that appears whole or not at all; keys sorted, so equal values give equal bytes."""
+def write_bytes(location: Location, content: bytes) -> None:
+    """Write a small file that appears whole or not at all; nothing of it stays if that fails."""
     file = Outgoing(location)
     try:
-        file.write(json_bytes(value))
+        file.write(content)
         file.commit()
     finally:
         file.discard()
+
+
+def write_json(location: Location, value: JSON) -> None:
+    """Write a JSON file that appears whole or not at all; keys sorted, so equal values give equal bytes."""
+    write_bytes(location, json_bytes(value))
 
 
 def json_bytes(value: JSON) -> bytes:

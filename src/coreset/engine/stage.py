@@ -286,9 +286,8 @@ def finished(stage: Stage) -> Parts | None:
     """The stage as it stands, if it is complete and was made by this plan with these inputs."""
     if files.read_json(files.join(stage.folder, "plan.json")) != stage.plan:
         return None
-    found = open_parts(stage.folder)
     said = files.read_json(files.join(stage.folder, "stage.json"))
-    return found if said is not None and said["plan"] == stage.plan_hash else None
+    return parts_of(stage.folder, said) if said is not None and said["plan"] == stage.plan_hash else None
 
 
 def open_parts(folder: Location) -> Parts | None:
@@ -298,8 +297,15 @@ def open_parts(folder: Location) -> Parts | None:
         InputError: A file is missing or has another size than `stage.json` says.
     """
     said = files.read_json(files.join(folder, "stage.json"))
-    if said is None:
-        return None
+    return None if said is None else parts_of(folder, said)
+
+
+def parts_of(folder: Location, said: JSON) -> Parts:
+    """A complete stage as its `stage.json` says, sizes checked.
+
+    Raises:
+        InputError: A file is missing or has another size than is said.
+    """
     for name, part in said["parts"].items():
         for suffix, seal in part["files"].items():
             check_size(file_of(folder, name, suffix), seal["size"])

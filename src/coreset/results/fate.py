@@ -13,7 +13,7 @@ from coreset.engine.files import TEMPORARY, Location, join, local_path, names_in
 from coreset.engine.stage import open_parts
 from coreset.numeric.ranks import OrderKey
 from coreset.sample import FATES, Cut, Cuts, SampleParams, fates
-from coreset.sources.image_parquet import picture_at
+from coreset.sources.readers import picture_at
 
 EXCLUDED = "excluded"
 """The fate of a row that a list excludes."""
@@ -78,12 +78,7 @@ def picture_bytes(run: Location, source: str, image_offset: int | None, image_by
     root = (read_json(join(run, "run.json")) or {}).get("root", ".")
     location = os.path.join(root, source)
     try:
-        if location.lower().endswith(".parquet"):
-            content = picture_at(str(local_path(location)), image_offset) or b""
-        else:
-            with local_path(location).open("rb") as file:
-                file.seek(image_offset)
-                content = file.read(image_bytes)
+        content = picture_at(str(local_path(location)), image_offset, image_bytes)
     except OSError as error:
         raise InputError(f"{location} cannot be read: {error.strerror}.") from error
     if len(content) != image_bytes:

@@ -15,6 +15,7 @@ from coreset.import_ import Embeddings, ImportParams, misfits
 from coreset.pipeline import shard_problems
 from coreset.results.estimate import DIMENSION, Estimate, estimated
 from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
+from coreset.sources.image_parquet import holds_pictures
 from coreset.sources.tars import Shard, find_shards, read_sidecar
 
 RUN, TARS, PICTURES, UNKNOWN = "run", "tars", "image_parquet", "unknown"
@@ -32,8 +33,9 @@ class Inspected:
         paths: as they were given
         format: one of `coreset.sources.embeddings.FORMATS`, `tars`, `image_parquet`, `run` (a run
             directory) or `unknown`
-        parts: files of vectors, tars, or parts of a run's `rows/`
-        rows: exact for vectors and runs; for tars what img2dataset counted; None if nothing says it
+        parts: files of vectors, shards, or parts of a run's `rows/`
+        rows: exact for vectors, Parquets of pictures and runs; for tars what img2dataset counted; None if nothing
+            says it
         rows_from: where that number stands, or why there is none
         dimension: numbers of a vector; None for tars and runs
         dtype: of the vectors, such as `float16`; None likewise
@@ -90,7 +92,7 @@ def inspect(paths: Sequence[str], asked: ImportParams = ImportParams()) -> Inspe
         else:
             found = _of_folder(given, alone, asked)
     else:
-        found = _of_tars(given, asked)
+        found = _of_shards(given, asked)
     if found.problems:
         again = " ".join(["coreset inspect", *map(shlex.quote, given), *_flags(asked)])
         return dataclasses.replace(found, complete=False, estimate=None, next=again)
@@ -118,7 +120,7 @@ def _of_run(given: tuple[str, ...], folder: str) -> Inspected:
 
 
 def _of_folder(given: tuple[str, ...], folder: str, asked: ImportParams) -> Inspected:
-    """A folder of vectors, or of tars: with tars in it, Parquets are what img2dataset writes beside them."""
+    """A folder of vectors, of tars, or of Parquets of pictures; beside tars, Parquets are what img2dataset writes."""
     kind, error = asked.format, ""
     if kind == AUTO:
         try:
@@ -129,7 +131,10 @@ def _of_folder(given: tuple[str, ...], folder: str, asked: ImportParams) -> Insp
         for looked in (patterns[:_SHALLOW], patterns[_SHALLOW:] if kind == UNKNOWN else []):
             tars = [pattern for pattern in looked if glob.glob(pattern, recursive=True)]
             if tars and kind in {UNKNOWN, "parquet"}:
-                return dataclasses.replace(_of_tars(tuple(tars), asked), paths=given)
+                return dataclasses.replace(_of_shards(tuple(tars), asked), paths=given)
+        pattern = os.path.join(glob.escape(folder), "*.parquet")
+        if kind == "parquet" and (tables := sorted(glob.glob(pattern))) and holds_pictures(tables[0]):
+            return dataclasses.replace(_of_shards((pattern,), asked), paths=given)
     return _of_vectors(given, folder, kind, asked) if kind in FORMATS else Inspected(given, kind, problems=(error,))
 
 
@@ -164,7 +169,7 @@ def _of_vectors(given: tuple[str, ...], folder: str, kind: str, asked: ImportPar
     )
 
 
-def _of_tars(given: tuple[str, ...], asked: ImportParams) -> Inspected:
+def _of_shards(given: tuple[str, ...], asked: ImportParams) -> Inspected:
     try:
         shards = find_shards(given)
     except InputError as error:
@@ -172,14 +177,15 @@ def _of_tars(given: tuple[str, ...], asked: ImportParams) -> Inspected:
     counts, notes = _counted(shards)
     unknown = len(shards) - len(counts)
     rows = None if unknown else sum(counts)
-    where = "footers" if all(shard.is_table for shard in shards) else "_stats.json or .parquet beside each tar"
+    are_tables = all(shard.is_table for shard in shards)
+    where = "footers" if are_tables else "_stats.json or .parquet beside each tar"
     if unknown:
-        where = f"{unknown:,} of {len(shards):,} tars have no _stats.json or .parquet that counts their samples"
+        where = f"{unknown:,} of {len(shards):,} files have no _stats.json or .parquet that counts their samples"
         where += f"; the others have {sum(counts):,}" if counts else ""
     flags = ["--prefix-keys"] if asked.prefix_keys else []
     return Inspected(
         given,
-        PICTURES if all(shard.is_table for shard in shards) else TARS,
+        PICTURES if are_tables else TARS,
         len(shards),
         rows,
         where,

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 
 from coreset.engine.errors import InputError, UsageError
-from coreset.engine.files import Outgoing
+from coreset.engine.files import write_bytes
 
 KINDS = ("svg", "png", "pdf")
 
@@ -46,6 +46,4 @@ def draw_sweep(location: str, thresholds: Sequence[float], kept: Sequence[int], 
     axes.grid(visible=True, alpha=0.3)
     picture = io.BytesIO()
     figure.savefig(picture, format=kind)
-    with Outgoing(location) as file:
-        file.write(picture.getvalue())
-    file.commit()
+    write_bytes(location, picture.getvalue())

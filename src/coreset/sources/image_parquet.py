@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coreset.engine.errors import InputError
+from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_machines
 from coreset.sources.bytestream import BrokenShardError
-from coreset.sources.embedding_columns import KEY, found_pictures, standard_table
+from coreset.sources.embedding_columns import KEY, found_pictures, is_vectors, standard_table
 from coreset.sources.image_rows import Rows, picture_bytes_of
 from coreset.sources.pairs import DEFAULT_LIMITS, Limits, Pair, Reject
 from coreset.sources.samples import key_text
@@ -31,7 +32,6 @@ MAGIC = b"PAR1"
 _ROWS = 8  # that are held at a time: 8 pictures
 _AHEAD = 1 << 20  # bytes of a column chunk that are read at a time
 _SIZES = ("compressed", "uncompressed")
-_BROKEN = (pa.ArrowException, ValueError, KeyError, OSError)
 
 
 def read_pairs(shard: Shard, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pair | Reject]:
@@ -107,11 +107,25 @@ def check_shard(shard: Shard) -> str | None:
             return None
         try:
             first = next(table.iter_batches(batch_size=1, columns=[columns[KEY]], use_threads=False))
-        except (*_BROKEN, StopIteration) as error:
-            _raise_the_disks(error)
+        except (*BROKEN_TABLE, StopIteration) as error:
+            raise_the_machines(error)
             return None
         key = standard_table(pa.Table.from_batches([first]), ((KEY, columns[KEY]),))[KEY][0].as_py()
         return key_text(key) if isinstance(key, bytes) else key
+
+
+def holds_pictures(location: str) -> bool:
+    """Whether a Parquet file has a column of pictures and none of vectors; false for what is none.
+
+    Raises:
+        OSError: The disk cannot be read.
+    """
+    try:
+        schema = pq.read_schema(location)
+    except BROKEN_TABLE as error:
+        raise_the_machines(error)
+        return False
+    return found_pictures(schema) is not None and not any(is_vectors(field.type) for field in schema)
 
 
 def picture_at(location: str, row: int) -> bytes | None:
@@ -135,9 +149,9 @@ def picture_at(location: str, row: int) -> bytes | None:
                     content: bytes | None = picture_bytes_of(batch.column(0))[inside].as_py()
                     return content
                 inside -= batch.num_rows
-    except _BROKEN as error:
-        _raise_the_disks(error)
-        raise InputError(f"{location} is damaged ({_said(error)}): fetch it again.") from error
+    except BROKEN_TABLE as error:
+        raise_the_machines(error)
+        raise InputError(f"{location} is damaged ({first_line(error)}): fetch it again.") from error
     return None
 
 
@@ -159,9 +173,9 @@ def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: 
             batch = next(batches)
         except StopIteration:
             break
-        except _BROKEN as error:
-            _raise_the_disks(error)
-            problem = _said(error)
+        except BROKEN_TABLE as error:
+            raise_the_machines(error)
+            problem = first_line(error)
             break
         yield from reader.judged(batch, at)
         at += batch.num_rows
@@ -179,16 +193,6 @@ def _opened_table(file: io.FileIO, shard: Shard) -> pq.ParquetFile:
         raise BrokenShardError("truncated_shard", "the Parquet ends without a footer")
     try:
         return pq.ParquetFile(file, buffer_size=_AHEAD, pre_buffer=False, page_checksum_verification=True)
-    except _BROKEN as error:
-        _raise_the_disks(error)
-        raise BrokenShardError("damaged_shard", f"the Parquet's footer cannot be read: {_said(error)}") from error
-
-
-def _raise_the_disks(error: BaseException) -> None:
-    """Raise what is the disk's fault or the memory's, and no damage; Arrow's own errors have no number."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
-        raise error
-
-
-def _said(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    except BROKEN_TABLE as error:
+        raise_the_machines(error)
+        raise BrokenShardError("damaged_shard", f"the Parquet's footer cannot be read: {first_line(error)}") from error

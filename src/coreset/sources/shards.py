@@ -44,7 +44,12 @@ class Shard:
     @property
     def is_table(self) -> bool:
         """Whether this is a Parquet file."""
-        return self.location.lower().endswith(_TABLE)
+        return is_table(self.location)
+
+
+def is_table(path: str) -> bool:
+    """Whether a shard's name is that of a Parquet file."""
+    return path.lower().endswith(_TABLE)
 
 
 def find_shards(patterns: Sequence[str], base: str = ".") -> list[Shard]:
@@ -138,7 +143,7 @@ def _globbed(pattern: str, base: str) -> list[str]:
 
 def _tar_beside(path: str) -> str | None:
     """The tar of which a Parquet file is the sidecar."""
-    if not path.lower().endswith(_TABLE):
+    if not is_table(path):
         return None
     beside = (path[: -len(_TABLE)] + ending for ending in _TARS)
     return next((tar for tar in beside if os.path.isfile(tar)), None)

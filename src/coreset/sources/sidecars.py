@@ -68,21 +68,22 @@ def _from_stats(path: str) -> Sidecar:
 
 
 def _from_footer(shard: Shard) -> Sidecar | None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from coreset.sources.broken_tables import BROKEN_TABLE, raise_the_machines
 
     try:
         return Sidecar(os.path.basename(shard.location), int(pq.read_metadata(shard.location).num_rows))
-    except (pa.ArrowException, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except BROKEN_TABLE as error:
+        raise_the_machines(error)
         return None
 
 
 def _from_parquet(path: str) -> Sidecar | None:
     # pyarrow takes 200 ms to import, and most shards have a _stats.json.
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_machines
 
     name = os.path.basename(path)
     try:
@@ -91,7 +92,6 @@ def _from_parquet(path: str) -> Sidecar | None:
                 return None
             column = (batch.column(0) for batch in table.iter_batches(columns=["status"]))
             return Sidecar(name, sum(status.as_py() == "success" for array in column for status in array))
-    except (pa.ArrowException, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's; Arrow's own have no number
-            raise
-        return Sidecar(name, None, f"not a Parquet file: {str(error).strip()}")
+    except BROKEN_TABLE as error:
+        raise_the_machines(error)
+        return Sidecar(name, None, f"not a Parquet file: {first_line(error)}")

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import xxhash
 
 from coreset.engine.errors import InputError
+from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_machines
 from coreset.sources.embedding_files import SourceFile
 from coreset.sources.npy import ColumnMajorRows, Rows, StreamedRows, read_npy_header
 
 _PAGE = 1 << 20  # bytes of a column that are read ahead
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError)
-_BROKEN_TABLE = (pa.ArrowException, ValueError, KeyError, OSError)
 
 
 @contextmanager
@@ -112,11 +112,11 @@ def opened_table(file: SourceFile) -> Iterator[Any]:
         try:
             with pq.ParquetFile(found, buffer_size=_PAGE, pre_buffer=False) as table:
                 yield table
-        except _BROKEN_TABLE as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the disk's; Arrow's own have no number
-                raise
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise InputError(f"{file.name} is no Parquet file, or damaged ({reason}): fetch it again") from error
+        except BROKEN_TABLE as error:
+            raise_the_machines(error)
+            raise InputError(
+                f"{file.name} is no Parquet file, or damaged ({first_line(error)}): fetch it again"
+            ) from error
 
 
 def table_batches(file: SourceFile, columns: list[str], rows: int) -> Iterator[pa.Table]:
