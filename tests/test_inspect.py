@@ -155,7 +155,7 @@ def test_rows_of_tars_that_nothing_counts_are_not_known(tmp_path: Path) -> None:
     assert found["rows_from"].startswith("1 of 2 files have no _stats.json")
     (tmp_path / "in/00001_stats.json").write_text("{")
     assert "not json" in inspected(tmp_path, "in")["notes"][0]
-    assert "rows: not known (1 of 2 tars" in done("inspect", "in", cwd=tmp_path).out
+    assert "rows: not known (1 of 2 files" in done("inspect", "in", cwd=tmp_path).out
 
 
 def test_all_broken_tars_are_told(tmp_path: Path) -> None:

@@ -103,6 +103,13 @@ def test_a_run_that_is_killed_again_and_again_comes_to_its_end(
     check_resumes(place, "run", contents(undisturbed / "run"))
 
 
+def unfinished_parts(run: Path) -> set[tuple[str, str]]:
+    """Parts of which there is something, and not the Parquet that commits them: what a kill costs."""
+    found = [path for path in run.glob("*/*") if path.suffix != ".json" and path.parent.name != "quarantine"]
+    begun = {(path.parent.name, path.name.partition(".")[0]) for path in found if ".json.tmp." not in path.name}
+    return begun - {(path.parent.name, path.stem) for path in found if path.suffix == ".parquet"}
+
+
 def check_survives_random_kills(undisturbed: Path, pristine: Path, place: Path, kills: int, workers: int) -> None:
     """Kill the process group of a run at a random time, start again, and so on until it is done."""
     draw = random.Random(f"{SEED} {workers}")
@@ -120,6 +127,7 @@ def check_survives_random_kills(undisturbed: Path, pristine: Path, place: Path, 
             code = running.wait()
             assert code in {0, -signal.SIGKILL}, running.text
             killed += code != 0
+            assert len(unfinished_parts(place / "run")) <= workers
             took = max(0.5, time.monotonic() - began) if code == 0 else took
         check_resumes(place, "run", wanted)
         shutil.rmtree(place)
