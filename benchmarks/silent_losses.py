@@ -72,6 +72,7 @@ def main() -> None:
     if find_spec("embedding_reader") is None:
         print("embedding-reader is not installed: its table is left out")
         return
+    __import__("embedding_reader")  # one that lacks a package of its own must not pass for one that refuses everything
     silent.clear()
     print(f"\nembedding-reader {version('embedding-reader')}, numpy {np.__version__}")
     print("\n| folder of vectors | embedding-reader | coreset |\n|---|---|---|")
