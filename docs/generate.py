@@ -54,7 +54,8 @@ Of the columns of `dedup/` these, in the order in which the rows were drawn: the
 are the coreset of m rows."""
 FATES_INTRODUCTION = """\
 `coreset.rows_with_fate(run)` gives every row with one more column, `fate`. It is not stored:
-it follows from the row and the cuts in `coreset/stage.json`."""
+it follows from the row and the cuts in `coreset/stage.json`. `coreset decisions OUT.parquet` writes it for every sample
+that came in, the quarantined ones among them, piece by piece whatever their number."""
 FATE_MEANINGS = {
     "kept": "the row is in the coreset",
     "excluded": "a list of `--exclude` names its key, url or hash; its row is in `excluded/`, and in no cluster",

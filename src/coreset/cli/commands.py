@@ -430,6 +430,19 @@ def verify(
     verified_result(found, json)
 
 
+@app.command(cls=HelpWithDefaults)
+def decisions(
+    file: Annotated[str, typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.")],
+    run: RunFolder = "run",
+    json: Json = False,
+) -> None:
+    """Write every sample that came in, with its fate and its scores, to a Parquet file."""
+    from coreset.cli.show import fates_result
+    from coreset.results.decisions import write_decisions
+
+    fates_result(file, write_decisions(run.rstrip("/"), file), json)
+
+
 @app.callback(invoke_without_command=True)
 def coreset(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,

@@ -170,6 +170,23 @@ def sweep_result(thresholds: Sequence[float], kept: Sequence[int], total: int, a
     console().print(table)
 
 
+def fates_result(location: str, counts: Mapping[str, int], as_json: bool) -> None:
+    """Show how many samples have each fate, and where they are written."""
+    if as_json:
+        print_json({"file": location, "fates": dict(counts)})
+        return
+    table = Table(box=None, pad_edge=False, show_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    total = sum(counts.values())
+    for fate, count in sorted(counts.items(), key=lambda entry: -entry[1]):
+        table.add_row(fate, f"{count:,}", percent(count, total))
+    table.add_row("in all", f"{total:,}", percent(total, total))
+    console().print(table)
+    out(location)
+
+
 def status_result(run: str, as_json: bool) -> None:
     """Show the stages of a run as they stand on disk; works while another process writes."""
     from coreset.account import stage_state

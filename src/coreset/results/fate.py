@@ -3,48 +3,114 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from coreset import rows
 from coreset.engine.errors import InputError
 from coreset.engine.files import TEMPORARY, Location, join, local_path, names_in, read_json
-from coreset.engine.stage import open_parts
+from coreset.engine.stage import Parts, open_parts
 from coreset.numeric.ranks import OrderKey
-from coreset.sample import FATES, Cut, Cuts, SampleParams, fates
+from coreset.sample import FATES, ORDER_COLUMNS, Cut, Cuts, SampleParams, fates
 from coreset.sources.readers import picture_at
 
 EXCLUDED = "excluded"
 """The fate of a row that a list excludes."""
+QUARANTINED = "quarantined"
+"""The fate of what never became a row."""
+BATCH_ROWS = 1 << 16
+"""Rows that are held at a time, unless ranks are counted within clusters."""
 
 
-def rows_with_fate(run: Location) -> pa.Table:
-    """Every row with its fate, one of `coreset.sample.FATES` or `excluded`, in a column `fate`.
+@dataclass(frozen=True)
+class Decided:
+    """What the fate of every row of a selected run follows from.
 
-    Follows from `dedup/`, the cuts that `coreset/stage.json` keeps, and `excluded/`, whose rows are in no cluster.
+    Attributes:
+        run: the run directory
+        dedup: stage 3
+        coreset: stage 4
+        params: of stage 4
+        cuts: of stage 4
+    """
+
+    run: Location
+    dedup: Parts
+    coreset: Parts
+    params: SampleParams
+    cuts: Cuts
+
+
+def decided(run: Location) -> Decided:
+    """What decides the fates of a run's rows, from `coreset/`.
 
     Raises:
         InputError: The run has no complete `dedup/` and `coreset/`.
     """
     dedup, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
-    if dedup is None or coreset is None or coreset.source != dedup.hash:
+    if dedup is None:
+        raise InputError(f"{run} has no complete dedup/; run `coreset dedup` first, or name a run with --run.")
+    if coreset is None or coreset.source != dedup.hash:
         raise InputError(f"{run} is not selected to its end; run `coreset sample` first.")
     plan = (read_json(join(run, "coreset", "plan.json")) or {})["params"]
     windows = {name: tuple(plan[name]) for name in ("text_rank", "centroid_rank")}
-    params = SampleParams(**{**plan, **windows})
-    cuts = read_cuts(coreset.facts["cuts"])
-    tables = []
-    for location in dedup.locations():
-        table = rows.read_table(location)
-        names = np.array(FATES, dtype=object)[fates(table, params, cuts)]
-        tables.append(table.append_column("fate", pa.array(names, pa.string())))
+    return Decided(run, dedup, coreset, SampleParams(**{**plan, **windows}), read_cuts(coreset.facts["cuts"]))
+
+
+def rows_with_fate(run: Location) -> pa.Table:
+    """Every row with its fate, one of `coreset.sample.FATES` or `excluded`, in a column `fate`.
+
+    All rows are held at once: for many, see `fated_tables`.
+
+    Raises:
+        InputError: The run has no complete `dedup/` and `coreset/`.
+    """
+    tables = fated_tables(decided(run), rows.DEDUP.names)
+    empty = rows.DEDUP.append(pa.field("fate", pa.string())).empty_table()
+    return pa.concat_tables([empty, *tables], promote_options="default")
+
+
+def fated_tables(by: Decided, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of a run in pieces, in the order of `dedup/`, then those that a list excludes.
+
+    Args:
+        by: what decides the fates
+        columns: of `dedup/`, in this order; excluded rows have null in those that `rows/` does not have
+
+    Yields:
+        Tables of these columns and `fate`.
+    """
+    names = pa.array([*FATES, EXCLUDED])
+    wanted = list(dict.fromkeys([*columns, *ORDER_COLUMNS]))
+    for location in by.dedup.locations():
+        for table in _pieces(location, wanted, by.params):
+            fate = names.take(pa.array(fates(table, by.params, by.cuts)))
+            yield table.select(columns).append_column("fate", fate)
+    schema = pa.schema([*(rows.DEDUP.field(name) for name in columns), pa.field("fate", pa.string())])
+    own = [name for name in columns if name in rows.ROWS.names]
+    for location in excluded_files(by.run):
+        for table in rows.table_batches(location, own or ["key"], BATCH_ROWS):
+            absent = pa.nulls(table.num_rows)
+            found = [table[name] if name in own else absent for name in columns]
+            fate = pa.array([EXCLUDED] * table.num_rows, pa.string())
+            whole = pa.table([*found, fate], names=schema.names)
+            yield whole.cast(schema)
+
+
+def _pieces(location: Location, columns: Sequence[str], params: SampleParams) -> Iterator[pa.Table]:
+    """A part's rows in pieces; whole clusters where ranks are counted in them."""
+    if params.rank_scope == "cluster":
+        yield rows.read_table(location, columns)
+    else:
+        yield from rows.table_batches(location, columns, BATCH_ROWS)
+
+
+def excluded_files(run: Location) -> list[Location]:
+    """The files of rows that a list excludes."""
     folder = join(run, "excluded")
-    for name in names_in(folder):
-        if name.endswith(".parquet") and TEMPORARY not in name:
-            table = rows.read_table(join(folder, name), rows.ROWS.names)
-            tables.append(table.append_column("fate", pa.array([EXCLUDED] * table.num_rows, pa.string())))
-    return pa.concat_tables(tables, promote_options="default")
+    return [join(folder, name) for name in names_in(folder) if name.endswith(".parquet") and TEMPORARY not in name]
 
 
 def read_cuts(said: dict[str, dict[str, dict[str, object] | None] | None]) -> Cuts:
