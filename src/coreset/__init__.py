@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
+    from coreset.results.opened import OpenedRun, open_run
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -53,6 +54,7 @@ __all__ = [
     "Encoder",
     "ImportParams",
     "Inspected",
+    "OpenedRun",
     "Parts",
     "Recipe",
     "Run",
@@ -67,6 +69,7 @@ __all__ = [
     "in_process",
     "inspect",
     "on_processes",
+    "open_run",
     "parsed_recipe",
     "picture_bytes",
     "quarantined",
@@ -91,6 +94,7 @@ _HOMES = {
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
+    "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

@@ -1,0 +1,73 @@
+"""A finished run as Python sees it: frames, fates, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from coreset import rows
+from coreset.account import Step, funnel, quarantined
+from coreset.engine.files import Location
+from coreset.results.fate import Decided, decided, fated_tables, picture_bytes, rows_with_fate
+
+
+def open_run(run: Location) -> OpenedRun:
+    """A run that is selected to its end, to be looked at; nothing is read before it is asked for, nothing is written.
+
+    Args:
+        run: the run directory
+
+    Raises:
+        InputError: There is no run, or a stage of it is missing; says which command makes it.
+    """
+    run = run.rstrip("/")
+    return OpenedRun(run, decided(run))
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run that is selected to its end.
+
+    Tables are Arrow's: `.to_pandas()` makes frames of them, DuckDB queries them where they stand.
+
+    Attributes:
+        folder: the run directory
+        decided: its parameters and cuts
+    """
+
+    folder: Location
+    decided: Decided
+
+    def funnel(self) -> list[Step]:
+        """The steps of the selection, with exact counts."""
+        return funnel(self.folder)
+
+    def fates(self) -> pa.Table:
+        """Every row with all columns of `dedup/` and its `fate`; all are held at once."""
+        return rows_with_fate(self.folder)
+
+    def batches(self, columns: Sequence[str] = rows.DEDUP.names) -> Iterator[pa.Table]:
+        """Every row with some columns of `dedup/` and its `fate`, in pieces: however many there are."""
+        return fated_tables(self.decided, columns)
+
+    def coreset(self) -> pa.Table:
+        """The rows that were chosen, in the order of the files: any prefix is a uniform sample."""
+        return pa.concat_tables([rows.read_table(location) for location in self.decided.coreset.locations()])
+
+    def quarantined(self) -> pa.Table:
+        """What could not be used of the input, with a reason for each."""
+        return pa.Table.from_pylist(quarantined(self.folder), schema=rows.QUARANTINE)
+
+    def picture(self, row: Mapping[str, Any]) -> bytes:
+        """The stored bytes of a row's picture, from its place in its tar or Parquet; nothing is scanned.
+
+        Args:
+            row: with `source`, `image_offset` and `image_bytes`, as `to_pylist()` gives it
+
+        Raises:
+            InputError: The source is compressed, holds no pictures, is gone, or is not what it was.
+        """
+        return picture_bytes(self.folder, row["source"], row["image_offset"], row["image_bytes"])
