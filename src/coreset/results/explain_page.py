@@ -19,6 +19,8 @@ from coreset.results.told import counted, ends_of, linked_rows, told_lines
 
 SIDE = 160
 """Pixels of a picture's longer side."""
+LINKS = 60
+"""Rows of a chain that are shown."""
 MEMBERS = 24
 """Rows of a component that are shown."""
 
@@ -69,17 +71,17 @@ def template() -> jinja2.Template:
 
 def told_story(by: Judged, found: Explained, place: Place | None, pictures: Thumbnails) -> dict[str, Any]:
     """What the page says of one sample."""
-    first, last = ends_of(linked_rows(found))
-    skipped = len(linked_rows(found)) - len(first) - len(last)
-    notes = [*found.notes, f"{counted(skipped, 'row')} in the middle of the chain are not shown."][
-        : None if skipped else -1
-    ]
-    story = {"key": found.key, "sentence": found.sentence, "notes": notes, "lines": list(told_lines(found))}
+    linked = linked_rows(found)
+    first, last = ends_of(linked, LINKS)
+    notes = list(found.notes)
+    if skipped := len(linked) - len(first) - len(last):
+        notes.append(f"{counted(skipped, 'row')} in the middle of the chain are not shown.")
     shown = [
-        told_picture(row, f"cosine {cosine:.4f} to the one before" if cosine else "", pictures)
+        told_picture(row, "" if cosine is None else f"cosine {cosine:.4f} to the one before", pictures)
         for row, cosine in (*first, *last)
     ]
-    return {**story, "pictures": shown, **told_component(by, found, place, pictures)}
+    told = {"key": found.key, "sentence": found.sentence, "notes": notes, "lines": list(told_lines(found))}
+    return {**told, "pictures": shown, **told_component(by, found, place, pictures)}
 
 
 def told_component(by: Judged, found: Explained, place: Place | None, pictures: Thumbnails) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def told_component(by: Judged, found: Explained, place: Place | None, pictures: 
     members = rows_at(by, place, component_places(place), NODE_COLUMNS)
     near = members.sort_by([("kept", "descending"), ("kept_cosine", "ascending"), ("key", "ascending")])
     shown = [
-        told_picture(row, f"cosine {row['kept_cosine']:.4f} to the kept one", pictures)
+        told_picture(row, "" if row["kept"] else f"cosine {row['kept_cosine']:.4f} to the kept one", pictures)
         for row in near.slice(0, MEMBERS).to_pylist()
     ]
     size = members.num_rows
