@@ -237,7 +237,7 @@ def test_one_line_says_what_it_leaves_out(text: str) -> None:
 @pytest.mark.parametrize(
     ("environment", "pattern"),
     [
-        ({"KITTY_WINDOW_ID": "1"}, "\x1b_G(?:a=T,f=100,)?m=[01];([^\x1b]*)\x1b\\\\"),
+        ({"KITTY_WINDOW_ID": "1"}, "\x1b_G(?:a=T,f=100,q=2,)?m=[01];([^\x1b]*)\x1b\\\\"),
         ({"TERM_PROGRAM": "WezTerm"}, "\x1b]1337;File=inline=1;size=\\d+;preserveAspectRatio=1:([^\x07]*)\x07"),
     ],
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import networkx as nx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from synthetic import Given, random_given, selected_from
 
@@ -19,7 +20,7 @@ from coreset.numeric.ranks import descending
 from coreset.results.beside import clusters_behind
 from coreset.results.chain import chain_to_kept
 from coreset.results.fate import judged
-from coreset.results.lookup import component_places, found_places
+from coreset.results.lookup import component_places, found_places, groups_with
 from coreset.results.standing import Rank
 from coreset.sample import SampleParams
 
@@ -103,6 +104,24 @@ def test_the_parts_of_a_run_change_no_chain(tmp_path: Path) -> None:
     strip = [[chain and ([row["key"] for row in chain.rows], chain.cosines) for chain in some] for some in chains]
     assert strip[0] == strip[1]
     assert any(strip[0])
+
+
+def test_row_groups_are_skipped_by_their_hashes_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = random_given(2)
+    whole = opened(tmp_path / "whole", given)
+    expected = {key: (whole.why(key), whole.component(key)) for key in given.keys}
+    monkeypatch.setattr("coreset.rows.GROUP_ROWS", 3)
+    monkeypatch.setattr("coreset.results.lookup.BATCH_ROWS", 4)
+    pieces = opened(tmp_path / "pieces", given)
+    location = pieces.decided.dedup.locations()[0]
+    groups = pq.ParquetFile(location).metadata.num_row_groups
+    assert groups > 3
+    hashes = np.sort(rows.key_hashes(given.keys[:1]))
+    read = [slice(*bounds) for bounds in groups_with(location, hashes)]
+    assert 0 < len(read) < groups
+    for key in given.keys:
+        assert pieces.why(key) == expected[key][0]
+        assert pieces.component(key).equals(expected[key][1])
 
 
 def test_a_chain_may_leave_a_component_that_was_made_smaller(tmp_path: Path) -> None:

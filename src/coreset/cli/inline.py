@@ -45,11 +45,11 @@ def show_picture(image: Image.Image, protocol: Protocol) -> None:
 
 
 def commands_of(png: bytes, protocol: Protocol) -> Iterator[str]:
-    r"""The escape sequences that show a PNG.
+    r"""The escape sequences that show a PNG; none asks the terminal to answer.
 
     Example:
         >>> list(commands_of(b"png", "kitty"))
-        ['\x1b_Ga=T,f=100,m=0;cG5n\x1b\\']
+        ['\x1b_Ga=T,f=100,q=2,m=0;cG5n\x1b\\']
         >>> list(commands_of(b"png", "iterm2"))
         ['\x1b]1337;File=inline=1;size=3;preserveAspectRatio=1:cG5n\x07']
     """
@@ -58,5 +58,5 @@ def commands_of(png: bytes, protocol: Protocol) -> Iterator[str]:
         yield f"\x1b]1337;File=inline=1;size={len(png)};preserveAspectRatio=1:{text}\x07"
         return
     for start in range(0, len(text), CHUNK):
-        control = "a=T,f=100," if start == 0 else ""
+        control = "a=T,f=100,q=2," if start == 0 else ""
         yield f"\x1b_G{control}m={int(start + CHUNK < len(text))};{text[start : start + CHUNK]}\x1b\\"

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
+import pyarrow as pa
 
 from coreset.engine.errors import InputError, UsageError
 from coreset.engine.files import Location, write_bytes
@@ -88,14 +90,16 @@ def told_component(by: Judged, found: Explained, place: Place | None, pictures: 
     """What the page shows of a sample's component: the rows least like the kept one, behind that one."""
     if place is None or found.row["component_size"] == 1:
         return {"component": [], "component_note": ""}
-    members = rows_at(by, place, component_places(place), NODE_COLUMNS)
-    near = members.sort_by([("kept", "descending"), ("kept_cosine", "ascending"), ("key", "ascending")])
+    members = component_places(place)
+    scores = rows_at(by, place, members, ["key", "kept", "kept_cosine"]).append_column("row", [members])
+    near = scores.sort_by([("kept", "descending"), ("kept_cosine", "ascending"), ("key", "ascending")])
+    wanted = near["row"].to_numpy()[:MEMBERS]
+    described = rows_at(by, place, np.sort(wanted), NODE_COLUMNS).take(pa.array(np.argsort(np.argsort(wanted))))
     shown = [
         told_picture(row, "" if row["kept"] else f"cosine {row['kept_cosine']:.4f} to the kept one", pictures)
-        for row in near.slice(0, MEMBERS).to_pylist()
+        for row in described.to_pylist()
     ]
-    size = members.num_rows
-    note = f"{counted(size, 'row')}; shown are the kept one and the {len(shown) - 1} that are least like it."
+    note = f"{counted(len(members), 'row')}; shown are the kept one and the {len(shown) - 1} that are least like it."
     return {"component": shown, "component_note": note}
 
 

@@ -56,7 +56,7 @@ def found_places(dedup: Parts, keys: Sequence[str]) -> dict[str, Place]:
 def rows_with_keys(location: Location, keys: Sequence[str]) -> Iterator[tuple[int, str]]:
     """The rows of a Parquet with `key` and `key_hash` that have one of some keys."""
     wanted, hashes = set(keys), np.unique(rows.key_hashes(sorted(set(keys))))
-    for start, stop in _groups_with(location, hashes):
+    for start, stop in groups_with(location, hashes):
         column = rows.read_table(location, ["key_hash"], start, stop)["key_hash"].to_numpy()
         for row in (np.flatnonzero(np.isin(column, hashes)) + start).tolist():
             key = rows.read_table(location, ["key"], row, row + 1)["key"][0].as_py()
@@ -64,7 +64,7 @@ def rows_with_keys(location: Location, keys: Sequence[str]) -> Iterator[tuple[in
                 yield row, key
 
 
-def _groups_with(location: Location, hashes: UInt64[np.ndarray, "h"]) -> Iterator[tuple[int, int]]:
+def groups_with(location: Location, hashes: UInt64[np.ndarray, "h"]) -> Iterator[tuple[int, int]]:
     """First and end row of the row groups that may hold one of some hashes, by their statistics."""
     try:
         metadata = pq.read_metadata(files.local_path(location))

@@ -99,7 +99,7 @@ class Nearest:
         """The nearest ones, nearest first; before them those that are the word behind the name of a source."""
         word = self.word[:LONGEST].lower()
         near = {key: difflib.SequenceMatcher(None, word, key[:LONGEST].lower()).ratio() for key in self._held}
-        ranked = sorted(near, key=lambda key: (not key.endswith(f"/{self.word}"), -near[key], key))
+        ranked = sorted(near, key=lambda key: (not key.endswith(f"/{self.word}"), -near[key], -self._held[key], key))
         return tuple(ranked[:SUGGESTED])
 
 
