@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from command import contents
+from command import Started, contents
 from engine_tasks import die, made_stage, own_pid, refuse, square
+from ray_driver import listening_to
 from synthetic import random_given, selected_from
 
 from coreset.dedup import DedupParams
@@ -114,3 +115,11 @@ def test_the_same_bytes_as_in_one_process(cluster: on_ray, tmp_path: Path) -> No
 def test_no_cluster_at_the_address_is_one_sentence() -> None:
     with pytest.raises(InputError, match="no Ray cluster answers there"):
         on_ray("auto")
+
+
+def test_a_cluster_of_our_own_listens_to_this_machine_only(tmp_path: Path) -> None:
+    asked = Started(listening_to, cwd=tmp_path)
+    assert asked.wait() == 0, asked.text
+    opened = asked.text.splitlines()[-1].split()
+    assert opened
+    assert set(opened) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

@@ -21,6 +21,8 @@ ATTEMPTS = 3
 """A call whose worker or node dies this often is given up."""
 LOCAL = "local"
 """The address that stands for a cluster of this machine's own, which ends with the command."""
+ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray reads it when it is imported: at 0, all that it opens on any system listens to this machine only."""
 IDLE_SECONDS = 600
 """A worker of a cluster of our own stays so long for the next call: its model stays loaded."""
 
@@ -102,6 +104,8 @@ def connected(address: str, workers: int | None) -> Any:  # noqa: ANN401  Ray ha
     Raises:
         InputError: It is not installed, or nothing answers at the address.
     """
+    if address == LOCAL:
+        os.environ[ONE_MACHINE] = "0"
     try:
         import ray
     except ImportError as error:
@@ -111,7 +115,6 @@ def connected(address: str, workers: int | None) -> Any:  # noqa: ANN401  Ray ha
         "address": LOCAL,  # without it, Ray would join any cluster that it finds on this machine
         "num_cpus": workers,
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
         "_system_config": {"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
     }
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway from its next version on
