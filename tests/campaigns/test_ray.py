@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -41,10 +42,11 @@ class Nodes:
 
     def kill_worker(self) -> bool:
         """One busy worker dies; false if none was busy."""
-        for busy in psutil.process_iter(["name", "cmdline"]):
-            if "ray::made" in " ".join(busy.info["cmdline"] or []):
-                busy.kill()
-                return True
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name().startswith("ray::made"):
+                    process.kill()
+                    return True
         return False
 
     def close(self) -> None:
