@@ -1,0 +1,254 @@
+"""Every number of the report, from one pass over the rows and a few looks at what stands beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coreset.account import Step, funnel
+from coreset.engine.errors import InvariantError
+from coreset.engine.files import JSON, Location, join, read_json
+from coreset.engine.stage import open_parts
+from coreset.numeric.ranks import score_of
+from coreset.results.curve import Curve, curve
+from coreset.results.decisions import check_counts
+from coreset.results.fate import EXCLUDED, QUARANTINED, Decided, decided
+from coreset.results.histograms import Histogram, histogram
+from coreset.results.members import Component, components_shown
+from coreset.results.passed import SCORES, Clusters, Passed, rows_shown
+from coreset.results.quarantine_shown import Refused, refused
+from coreset.sample import FATES, Cut
+
+PAPER = {
+    "samples": 2_053_332_591,
+    "unlike": 951_700_000,
+    "text rank": 190_300_000,
+    "centroid rank": 38_070_000,
+    "coreset": 2_000_000,
+}
+"""What is left after each step, in arXiv 2402.11530; of steps after the first the paper gives four digits."""
+STAGES = ("rows", "centroids", "clusters", "forest", "dedup", "coreset")
+LARGEST_CLUSTERS = 10
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """A stage as it stands.
+
+    Attributes:
+        name: its folder
+        made_by: the name of its parameters
+        rule: version of its rule
+        params: as `plan.json` says them
+        hash: of what it holds
+        cost: what `run.json` notes: when it began, seconds, host, workers, peak memory
+    """
+
+    name: str
+    made_by: str
+    rule: int
+    params: dict[str, JSON]
+    hash: str
+    cost: dict[str, JSON]
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """How the rows are spread over the clusters.
+
+    Attributes:
+        clusters: that there are
+        empty: of those, that hold no row
+        imbalance: k * sum(n_i^2) / n^2: 1 if all are equally large, k if one holds all rows
+        sizes: how many clusters have how many rows
+        largest: number, rows, rows after dedup and rows of the coreset of the largest
+    """
+
+    clusters: int
+    empty: int
+    imbalance: float
+    sizes: dict[int, int]
+    largest: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Every number of the report; `report.json` is made of it.
+
+    Attributes:
+        run: the name of the run directory
+        seed: of what is drawn to be shown
+        root: the folder in which the input lies, as `run.json` says; None if it does not
+        threshold: of dedup
+        funnel: the steps of the selection
+        paper: the paper's counts, by step
+        fates: samples by fate; they add up to the first step of the funnel
+        scores: histograms: text cosine, centroid cosine, cosine of duplicates to the kept row
+        cuts: the highest score that stays and the first below that does not, by window; None where ranks are counted
+            within clusters, or at the end of the scale
+        curve: what other thresholds keep
+        clusters: sizes
+        component_sizes: how many components have how many rows
+        chained_rows: duplicates whose cosine to the kept row is not above the threshold
+        largest: the largest components
+        chained: those with the smallest cosine to the kept row
+        shown: random rows of each fate
+        refused: quarantine by reason
+        stages: parameters, hashes and costs
+        inputs: how many files the run was made from
+        versions: of the libraries
+    """
+
+    run: str
+    seed: int
+    root: str | None
+    threshold: float
+    funnel: tuple[Step, ...]
+    paper: dict[str, int]
+    fates: dict[str, int]
+    scores: dict[str, Histogram]
+    cuts: dict[str, tuple[float | None, float | None] | None]
+    curve: Curve
+    clusters: ClusterFacts
+    component_sizes: dict[int, int]
+    chained_rows: int
+    largest: tuple[Component, ...]
+    chained: tuple[Component, ...]
+    shown: dict[str, tuple[dict[str, Any], ...]]
+    refused: tuple[Refused, ...]
+    stages: tuple[StageFacts, ...]
+    inputs: int
+    versions: dict[str, str]
+
+    @property
+    def json(self) -> JSON:
+        """As JSON."""
+        return dataclasses.asdict(self)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row that is shown, in the order of the page; some more than once."""
+        components = [row for component in (*self.largest, *self.chained) for row in component.rows]
+        return components + [row for rows in self.shown.values() for row in rows]
+
+
+def report_numbers(run: Location, seed: int = 0) -> Numbers:
+    """Every number of the report of a run.
+
+    Args:
+        run: the run directory
+        seed: of the rows that are drawn to be shown, and of clusters drawn for the threshold curve
+
+    Raises:
+        InputError: The run is not selected to its end.
+        InvariantError: The fates do not add up to the funnel.
+    """
+    by = decided(run)
+    stages = [facts for name in STAGES if (facts := stage_facts(run, name))]
+    threshold = float(next(facts.params["threshold"] for facts in stages if facts.name == "dedup"))
+    passed, refusals = Passed(by, threshold, seed), refused(run)
+    noted = read_json(join(run, "run.json")) or {}
+    return Numbers(
+        run=os.path.basename(os.path.abspath(run)),
+        seed=seed,
+        root=noted.get("root"),
+        threshold=threshold,
+        funnel=tuple(funnel(run)),
+        paper=PAPER,
+        fates=checked_fates(run, passed, refusals),
+        scores=score_histograms(passed),
+        cuts={name: cut_scores(cut) for name, cut in (("text", by.cuts.text), ("centroid", by.cuts.centroid))},
+        curve=curve(by, seed),
+        clusters=cluster_facts(passed.clusters),
+        component_sizes=dict(sorted(passed.component_sizes.items())),
+        chained_rows=passed.below,
+        largest=components_of(by, passed.largest.table, threshold),
+        chained=components_of(by, passed.chained.table, threshold),
+        shown={fate: tuple(rows_shown(first.table)) for fate, first in passed.shown.items()},
+        refused=tuple(refusals),
+        stages=tuple(stages),
+        inputs=len((read_json(join(run, "rows", "plan.json")) or {}).get("inputs", {})),
+        versions=dict(sorted(noted.get("versions", {}).items())),
+    )
+
+
+def checked_fates(run: Location, passed: Passed, refusals: Sequence[Refused]) -> dict[str, int]:
+    """Samples by fate.
+
+    Raises:
+        InvariantError: They do not add up to the funnel, step by step.
+    """
+    fates = {name: passed.fates[name] for name in (*FATES, EXCLUDED)}
+    fates[QUARANTINED] = sum(entry.samples for entry in refusals)
+    check_counts(run, fates)
+    counts = {step.name: step.rows for step in funnel(run)}
+    kept, duplicate, text_high, text_low, centroid_high, centroid_low, not_sampled, no_caption = FATES
+    in_both = fates[kept] + fates[not_sampled]
+    in_text = in_both + fates[centroid_high] + fates[centroid_low]
+    unlike = in_text + fates[text_high] + fates[text_low] + fates[no_caption]
+    embedded = unlike + fates[duplicate] + fates[EXCLUDED]
+    found = {"centroid rank": in_both, "text rank": in_text, "unlike": unlike, "embedded": embedded}
+    for name, total in found.items():
+        if total != counts[name]:
+            raise InvariantError(
+                f"The fates make {total:,} rows of {name!r}, but the funnel has {counts[name]:,}; please report this "
+                f"with {run}/coreset/stage.json."
+            )
+    return fates
+
+
+def score_histograms(passed: Passed) -> dict[str, Histogram]:
+    """The histograms of the scores, each with what it is before and after a step."""
+    groups = {"text": SCORES[:2], "centroid": SCORES[2:4], "kept": SCORES[4:]}
+    return {name: histogram({one: passed.scores[one] for one in of}) for name, of in groups.items()}
+
+
+def cut_scores(cut: Cut | None) -> tuple[float | None, float | None] | None:
+    """The scores at which a window begins, and at which what is below it begins."""
+    if cut is None:
+        return None
+    first, end = cut
+    return (score_of(first.order) if first else None, score_of(end.order) if end else None)
+
+
+def cluster_facts(clusters: Clusters) -> ClusterFacts:
+    """How the rows are spread over the clusters.
+
+    Example:
+        >>> found = cluster_facts(Clusters(np.array([3, 1, 0]), np.array([2, 1, 0]), np.array([1, 0, 0])))
+        >>> found.empty, found.imbalance, found.largest[0]
+        (1, 1.875, (0, 3, 2, 1))
+    """
+    sizes = clusters.rows
+    total = int(sizes.sum())
+    squares = sum(int(size) ** 2 * int(number) for size, number in zip(*np.unique(sizes, return_counts=True), strict=True))
+    order = np.lexsort((np.arange(len(sizes)), -sizes))[:LARGEST_CLUSTERS]
+    largest = ((int(c), int(sizes[c]), int(clusters.unlike[c]), int(clusters.chosen[c])) for c in order if sizes[c])
+    found, numbers = np.unique(sizes[sizes > 0], return_counts=True)
+    return ClusterFacts(
+        len(sizes),
+        int(np.count_nonzero(sizes == 0)),
+        len(sizes) * squares / total**2 if total else 0.0,
+        dict(zip(found.tolist(), numbers.tolist(), strict=True)),
+        tuple(largest),
+    )
+
+
+def components_of(by: Decided, table: Any, threshold: float) -> tuple[Component, ...]:  # noqa: ANN401  pyarrow has no types
+    """The components that some rows belong to, in the rows' order; components of one row are nothing to look at."""
+    chosen = [(str(row["kept_key"]), int(str(row["cluster"]))) for row in rows_shown(table) if row["component_size"] != 1]
+    return tuple(components_shown(by.dedup.locations(), chosen, threshold))
+
+
+def stage_facts(run: Location, name: str) -> StageFacts | None:
+    """A complete stage as it stands; None if there is none."""
+    parts, plan = open_parts(join(run, name)), read_json(join(run, name, "plan.json"))
+    if parts is None or plan is None:
+        return None
+    costs: Mapping[str, JSON] = (read_json(join(run, "run.json")) or {}).get("stages", {})
+    return StageFacts(name, plan["stage"], plan["rule"], plan["params"], parts.hash, costs.get(name, {}))
