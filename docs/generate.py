@@ -20,6 +20,7 @@ from coreset.cli.commands import app
 from coreset.engine.errors import CoresetError
 from coreset.recipe import STAGES, settable, toml_value
 from coreset.results.fate import EXCLUDED
+from coreset.results.map import MAP_COLUMNS
 from coreset.sample import FATES
 
 FOLDER = Path(__file__).resolve().parent
@@ -256,6 +257,12 @@ def formats_page() -> Iterator[str]:
     yield "|---|---|"
     for fate in (*FATES, EXCLUDED):
         yield f"| `{fate}` | {FATE_MEANINGS[fate]} |"
+    yield ""
+    yield "## The map"
+    yield ""
+    yield "`coreset map OUT.parquet` writes one row for each row of `dedup/`, in the same order."
+    yield ""
+    yield from column_table(MAP_COLUMNS)
 
 
 def column_table(columns: Sequence[rows.Column]) -> Iterator[str]:

@@ -90,3 +90,23 @@ def decisions(
     from coreset.results.decisions import write_decisions
 
     fates_result(file, write_decisions(run.rstrip("/"), file), json)
+
+
+@app.command(name="map", cls=HelpWithDefaults)
+def map_(
+    file: Annotated[str, typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.")],
+    run: RunFolder = "run",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample that the two directions come from.")] = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write every row as a point (x, y) with its fate, key and caption to a Parquet file, to be plotted."""
+    from coreset.cli.show import out, print_json
+    from coreset.results.map import write_map
+
+    with CommonOptions(run, quiet=quiet, as_json=json).reading() as run_of:
+        count = write_map(run_of.folder, file, seed, run_of.progress)
+    if json:
+        print_json({"file": file, "points": count})
+    else:
+        out(f"{count:,} points: {file}")

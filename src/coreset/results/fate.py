@@ -82,12 +82,8 @@ def fated_tables(by: Decided, columns: Sequence[str]) -> Iterator[pa.Table]:
     Yields:
         Tables of these columns and `fate`.
     """
-    names = pa.array([*FATES, EXCLUDED])
-    wanted = list(dict.fromkeys([*columns, *ORDER_COLUMNS]))
     for location in by.dedup.locations():
-        for table in _pieces(location, wanted, by.params):
-            fate = names.take(pa.array(fates(table, by.params, by.cuts)))
-            yield table.select(columns).append_column("fate", fate)
+        yield from fated_part(by, location, columns)
     schema = pa.schema([*(rows.DEDUP.field(name) for name in columns), pa.field("fate", pa.string())])
     own = [name for name in columns if name in rows.ROWS.names]
     for location in excluded_files(by.run):
@@ -97,6 +93,15 @@ def fated_tables(by: Decided, columns: Sequence[str]) -> Iterator[pa.Table]:
             fate = pa.array([EXCLUDED] * table.num_rows, pa.string())
             whole = pa.table([*found, fate], names=schema.names)
             yield whole.cast(schema)
+
+
+def fated_part(by: Decided, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of one part of `dedup/` in pieces, with some columns and `fate`."""
+    names = pa.array(FATES)
+    wanted = list(dict.fromkeys([*columns, *ORDER_COLUMNS]))
+    for table in _pieces(location, wanted, by.params):
+        fate = names.take(pa.array(fates(table, by.params, by.cuts)))
+        yield table.select(columns).append_column("fate", fate)
 
 
 def _pieces(location: Location, columns: Sequence[str], params: SampleParams) -> Iterator[pa.Table]:
