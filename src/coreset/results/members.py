@@ -76,6 +76,16 @@ def components_shown(
     ]
 
 
+def kept_rows(dedup: Sequence[Location], duplicates: pa.Table | None) -> dict[str, dict[str, Any]]:
+    """The rows that stand for some duplicates, by key."""
+    if duplicates is None or not duplicates.num_rows:
+        return {}
+    keys = duplicates["kept_key"].to_pylist()
+    chosen = list(zip(keys, duplicates["cluster"].to_pylist(), strict=True))
+    found = {row["key"]: row for row in _members(dedup, chosen, "key", keys, COLUMNS).to_pylist()}
+    return {key: found[key] for key in dict.fromkeys(keys)}
+
+
 def spread(count: int, most: int) -> list[int]:
     """Places of at most so many of a number of things in order, first and last among them, evenly apart.
 

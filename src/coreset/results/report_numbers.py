@@ -19,10 +19,10 @@ from coreset.results.curve import Curve, curve
 from coreset.results.decisions import check_counts
 from coreset.results.fate import EXCLUDED, QUARANTINED, Decided, decided
 from coreset.results.histograms import Histogram, histogram
-from coreset.results.members import Component, components_shown
+from coreset.results.members import Component, components_shown, kept_rows
 from coreset.results.passed import SCORES, Clusters, Passed, rows_shown
 from coreset.results.quarantine_shown import Refused, refused
-from coreset.sample import FATES, Cut
+from coreset.sample import DUPLICATE, FATES, Cut
 
 PAPER = {
     "samples": 2_053_332_591,
@@ -98,6 +98,7 @@ class Numbers:
         largest: the largest components
         chained: those with the smallest cosine to the kept row
         shown: random rows of each fate
+        partners: the kept rows of the duplicates among these, by key
         refused: quarantine by reason
         stages: parameters, hashes and costs
         inputs: how many files the run was made from
@@ -120,6 +121,7 @@ class Numbers:
     largest: tuple[Component, ...]
     chained: tuple[Component, ...]
     shown: dict[str, tuple[dict[str, Any], ...]]
+    partners: dict[str, dict[str, Any]]
     refused: tuple[Refused, ...]
     stages: tuple[StageFacts, ...]
     inputs: int
@@ -134,7 +136,22 @@ class Numbers:
     def rows(self) -> list[dict[str, Any]]:
         """Every row that is shown, in the order of the page; some more than once."""
         components = [row for component in (*self.largest, *self.chained) for row in component.rows]
-        return components + [row for rows in self.shown.values() for row in rows]
+        return components + [row for rows in self.shown.values() for row in rows] + list(self.partners.values())
+
+    @property
+    def samples(self) -> int:
+        """What came in."""
+        return self.funnel[0].rows
+
+    @property
+    def unlike(self) -> int:
+        """Rows that dedup keeps."""
+        return sum(self.component_sizes.values())
+
+    @property
+    def clustered(self) -> int:
+        """Rows that dedup looks at."""
+        return self.unlike + self.fates[FATES[DUPLICATE]]
 
 
 def report_numbers(run: Location, seed: int = 0) -> Numbers:
@@ -170,6 +187,7 @@ def report_numbers(run: Location, seed: int = 0) -> Numbers:
         largest=components_of(by, passed.largest.table, threshold),
         chained=components_of(by, passed.chained.table, threshold),
         shown={fate: tuple(rows_shown(first.table)) for fate, first in passed.shown.items()},
+        partners=kept_rows(by.dedup.locations(), passed.shown[FATES[DUPLICATE]].table),
         refused=tuple(refusals),
         stages=tuple(stages),
         inputs=len((read_json(join(run, "rows", "plan.json")) or {}).get("inputs", {})),
