@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
+    from coreset.results.report import Report, report
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -57,6 +58,7 @@ __all__ = [
     "OpenedRun",
     "Parts",
     "Recipe",
+    "Report",
     "Run",
     "SampleParams",
     "Step",
@@ -74,6 +76,7 @@ __all__ = [
     "picture_bytes",
     "quarantined",
     "read_recipe",
+    "report",
     "rows_with_fate",
     "sampled",
     "selected",
@@ -95,6 +98,7 @@ _HOMES = {
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
+    "coreset.results.report": ("Report", "report"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

@@ -9,9 +9,11 @@ from jaxtyping import Float, Int64
 
 FINE = 4000
 """Bins between -1 and 1 that are counted; what lies outside counts in the first or the last."""
-MOST = 50
+MOST = 60
 """Bins that are shown."""
-_FACTORS = (1, 2, 5, 10, 20, 40, 100, 200, 400)
+TAIL = 0.01
+"""The share of the scores at each end that may be shown in the last bin there: a few odd ones squeeze no plot."""
+_FACTORS = (1, 2, 4, 10, 20, 40, 100, 200, 400)
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,15 @@ class Histogram:
         low: where the first bin begins
         width: of each bin
         counts: by what is counted
+        below: of all that is counted, what lies below the first bin and is counted in it
+        above: what lies above the last bin and is counted in it
     """
 
     low: float
     width: float
     counts: dict[str, list[int]]
+    below: int = 0
+    above: int = 0
 
     @property
     def edges(self) -> list[float]:
@@ -52,15 +58,24 @@ def histogram(fine: dict[str, Int64[np.ndarray, "bins"]]) -> Histogram:
 
     Example:
         >>> found = histogram({"all": fine_counts(np.float32([0.1001, 0.1002, 0.3]))})
-        >>> found.low, found.width, sum(found.counts["all"])
-        (0.1, 0.005, 3)
+        >>> found.low, found.width, sum(found.counts["all"]), found.below, found.above
+        (0.1, 0.005, 3, 0, 0)
     """
-    filled = np.flatnonzero(sum(fine.values(), np.zeros(FINE, np.int64)))
-    if not len(filled):
+    every = sum(fine.values(), np.zeros(FINE, np.int64))
+    total = int(every.sum())
+    if not total:
         return Histogram(0.0, 2 / FINE, {name: [] for name in fine})
+    ends = np.searchsorted(np.cumsum(every), [int(TAIL * total) + 1, total - int(TAIL * total)])
     for factor in _FACTORS:
-        first, last = int(filled[0]) // factor, int(filled[-1]) // factor
+        first, last = int(ends[0]) // factor, int(ends[1]) // factor
         if last - first < MOST:
             break
-    counts = {name: one.reshape(-1, factor).sum(1)[first : last + 1].tolist() for name, one in fine.items()}
-    return Histogram(round(first * factor * 2 / FINE - 1, 6), round(factor * 2 / FINE, 6), counts)
+    counts = {}
+    for name, one in fine.items():
+        bins = one.reshape(-1, factor).sum(1)
+        shown = bins[first : last + 1].copy()
+        shown[0] += bins[:first].sum()
+        shown[-1] += bins[last + 1 :].sum()
+        counts[name] = shown.tolist()
+    low, width = round(first * factor * 2 / FINE - 1, 6), round(factor * 2 / FINE, 6)
+    return Histogram(low, width, counts, int(every[: first * factor].sum()), int(every[(last + 1) * factor :].sum()))

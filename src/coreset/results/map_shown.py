@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from coreset.engine.errors import InputError
@@ -12,7 +13,7 @@ from coreset.engine.files import Location
 from coreset.results.fate import QUARANTINED
 from coreset.results.map import map_points
 from coreset.results.plots import map_picture
-from coreset.sample import FATES
+from coreset.sample import FATES, KEPT
 
 MOST = 20_000
 """Points that are drawn."""
@@ -28,6 +29,9 @@ FATE_COLOURS = {
 }
 """In the order in which points are drawn; each at least 3 : 1 against the page, light and dark."""
 NO_COLOUR = "#8b929d"
+BACKGROUND = "#8b929d2a"
+PANEL = 420
+"""Pixels that a small map is wide."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ class MapShown:
     Attributes:
         points: drawn, by fate
         picture: a PNG of them
+        panels: a small PNG for each fate: its points, the others behind them in grey
     """
 
     points: dict[str, int]
     picture: bytes
+    panels: dict[str, bytes]
 
 
 def colour_of(fate: str) -> str:
@@ -61,11 +67,14 @@ def map_shown(run: Location, seed: int) -> MapShown | str:
         return str(error)
     if not table.num_rows:
         return f"{run} has no rows to draw."
-    groups, counts = [], {}
-    for fate, colour in FATE_COLOURS.items():
-        of_fate = table.filter(pc.equal(table["fate"], fate))
-        counts[fate] = of_fate.num_rows
-        groups.append((colour, np.stack([of_fate[name].to_numpy().astype(np.float64) for name in ("x", "y")], axis=1)))
-    return MapShown({fate: counts[fate] for fate in FATES if counts[fate]}, map_picture(groups))
-
-
+    places = np.stack([table[name].to_numpy().astype(np.float64) for name in ("x", "y")], axis=1)
+    number = pc.index_in(table["fate"], pa.array(list(FATE_COLOURS))).to_numpy()
+    groups = {fate: places[number == place] for place, fate in enumerate(FATE_COLOURS)}
+    drawn = [(f"{FATE_COLOURS[fate]}c0", points) for fate, points in groups.items()]
+    found = {fate: groups[fate] for fate in FATES if len(groups[fate])}
+    panels = {
+        fate: map_picture([(BACKGROUND, places), (FATE_COLOURS[fate], points)], width=PANEL)
+        for fate, points in found.items()
+    }
+    picture = map_picture(drawn, front=groups[FATES[KEPT]])
+    return MapShown({fate: len(points) for fate, points in found.items()}, picture, panels)

@@ -40,9 +40,7 @@ class Component:
     rows: tuple[dict[str, Any], ...]
 
 
-def components_shown(
-    dedup: Sequence[Location], chosen: Sequence[tuple[str, int]], threshold: float
-) -> list[Component]:
+def components_shown(dedup: Sequence[Location], chosen: Sequence[tuple[str, int]], threshold: float) -> list[Component]:
     """Components with some of their members.
 
     Args:
@@ -52,7 +50,8 @@ def components_shown(
     """
     if not chosen:
         return []
-    light = _members(dedup, chosen, "kept_key", [key for key, _ in chosen], ("key", "key_hash", "kept_key", "kept_cosine"))
+    kept = [key for key, _ in chosen]
+    light = _members(dedup, chosen, "kept_key", kept, ("key", "key_hash", "kept_key", "kept_cosine"))
     order = [("kept_cosine", "descending"), ("key_hash", "ascending"), ("key", "ascending")]
     found, wanted = {}, {}
     for key, _ in chosen:
@@ -110,6 +109,7 @@ def _members(
         parts = ds.dataset([str(local_path(location)) for location in dedup], format="parquet")
         numbers = pa.array(sorted({cluster for _, cluster in chosen}), pa.int32())
         of_clusters = ds.field("cluster").isin(numbers)
-        return parts.to_table(list(columns), filter=of_clusters & ds.field(column).isin(pa.array(values)), use_threads=False)
+        wanted = of_clusters & ds.field(column).isin(pa.array(values))
+        return parts.to_table(list(columns), filter=wanted, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise rows.damaged(dedup[0], error) from error

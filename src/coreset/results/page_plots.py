@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 from coreset.results import plots
 from coreset.results.histograms import Histogram
 from coreset.results.report_numbers import Numbers
-from coreset.results.shown import cosine, count, percent
+from coreset.results.shown import count, percent
 
 
 @dataclass(frozen=True)
@@ -33,57 +34,86 @@ class PlotShown:
     legend: tuple[tuple[str, str], ...]
     sentences: tuple[str, ...]
     head: tuple[str, ...]
-    lines: list[tuple[str, ...]]
+    lines: Sequence[tuple[str, ...]]
 
 
 def score_plots(numbers: Numbers) -> list[PlotShown]:
     """The histograms of the scores."""
-    params = next(facts.params for facts in numbers.stages if facts.name == "coreset")
-    text, centroid, kept = (numbers.scores[name] for name in ("text", "centroid", "kept"))
     found = [
-        windowed("text", "Picture and caption", "text cosine", text, numbers, params["text_rank"]),
-        windowed("centroid", "Picture and centroid", "centroid cosine", centroid, numbers, params["centroid_rank"]),
+        windowed("text", "Picture and caption", numbers),
+        windowed("centroid", "Picture and centroid", numbers),
     ]
-    return [*found, duplicates_plot(kept, numbers)] if sum(kept.counts["kept, of duplicates"]) else found
+    return [*found, duplicates_plot(numbers)] if numbers.fates["duplicate"] else found
 
 
-def windowed(
-    name: str, title: str, label: str, scores: Histogram, numbers: Numbers, percents: Sequence[float]
-) -> PlotShown:
+def windowed(name: str, title: str, numbers: Numbers) -> PlotShown:
     """A histogram with the window that stays."""
-    (before, after), cut = scores.counts, numbers.cuts[name]
+    scores, cut = numbers.scores[name], numbers.cuts[name]
+    low, high = numbers.params("coreset")[f"{name}_rank"]
+    ranks = f"ranks from {low:g} % to {high:g} %, best first"
     cuts = []
     if cut is not None and cut[0] is not None:
-        cuts = [(cut[0], f"{percents[0]:g} %: {cut[0]:.3f}")]
+        cuts = [(cut[0], f"{low:g} %: {cut[0]:.3f}")]
         if cut[1] is not None:
-            cuts = [(cut[1], f"{percents[1]:g} %: {cut[1]:.3f}"), *cuts]
+            cuts = [(cut[1], f"{high:g} %: {cut[1]:.3f}"), *cuts]
     if len(cuts) == 2:
-        sentence = f"What stays has ranks from {percents[0]:g} % to {percents[1]:g} %, best first: scores from {cuts[1][0]:.4f} down to just above {cuts[0][0]:.4f}."
-    elif cut is None:
-        sentence = f"Ranks from {percents[0]:g} % to {percents[1]:g} % stay in each cluster, so there is no one cut."
+        sentence = f"What stays has {ranks}: scores from {cuts[1][0]:.4f} down to just above {cuts[0][0]:.4f}."
     else:
-        sentence = f"Ranks from {percents[0]:g} % to {percents[1]:g} % stay, best first."
-    behind, front = (one.partition(", ")[2] for one in (before, after))
-    svg = plots.score_plot(f"{name}-scores", scores.edges, scores.counts[before], scores.counts[after], cuts, label)
-    lines = [(f"{low:.4f} to {high:.4f}", count(a), count(b)) for (low, high), a, b in zip(plots.pairs_of(scores.edges), scores.counts[before], scores.counts[after], strict=True)]
-    legend = (("soft", f"{behind}: {sum(scores.counts[before]):,} rows"), ("accent", f"{front}: {sum(scores.counts[after]):,}"), ("mark", "the window that stays"))
-    said = f"Histogram of the {label}, {behind} and {front}. {sentence}"
-    return PlotShown(svg, said, title, legend, (sentence,), (label, behind, front), lines)
+        sentence = f"What stays has {ranks}{', in each cluster: there is no one cut' if cut is None else ''}."
+    (behind, before), (front, after) = ((key.partition(", ")[2], counts) for key, counts in scores.counts.items())
+    label = f"{name} cosine"
+    return PlotShown(
+        plots.score_plot(f"{name}-scores", scores.edges, before, after, cuts, label),
+        f"Histogram of the {label}, {behind} and {front}. {sentence}",
+        title,
+        (
+            ("soft", f"{behind}: {sum(before):,} rows"),
+            ("accent", f"{front}: {sum(after):,}"),
+            ("mark", "the window that stays"),
+        ),
+        (sentence, *ends(scores)),
+        (label, behind, front),
+        list(zip(bins(scores), map(count, before), map(count, after), strict=True)),
+    )
 
 
-def duplicates_plot(scores: Histogram, numbers: Numbers) -> PlotShown:
+def bins(scores: Histogram) -> list[str]:
+    """What lies in each bin, as a table says it."""
+    found = [f"{low:.4f} to {high:.4f}" for low, high in itertools.pairwise(scores.edges)]
+    if scores.below:
+        found[0] = f"below {scores.edges[1]:.4f}"
+    if scores.above:
+        found[-1] = f"from {scores.edges[-2]:.4f}"
+    return found
+
+
+def ends(scores: Histogram) -> tuple[str, ...]:
+    """What is said of scores that lie beyond the plot."""
+    low, high = scores.edges[0], scores.edges[-1]
+    beyond = ((scores.below, f"below {low:g} in the first bin"), (scores.above, f"from {high:g} in the last"))
+    said = " and ".join(f"{number:,} {where}" for number, where in beyond if number)
+    return (f"Few lie far out: {said}.",) if said else ()
+
+
+def duplicates_plot(numbers: Numbers) -> PlotShown:
     """The histogram of the cosine of each duplicate to the row that stands for it."""
+    scores, at = numbers.scores["kept"], f"threshold {numbers.threshold:g}"
     (counts,) = scores.counts.values()
     below, total = numbers.chained_rows, sum(counts)
     sentence = (
-        f"{below:,} of {total:,} duplicates ({percent(below, total)}) are not above the threshold {numbers.threshold:g} "
-        f"themselves: a chain of others joins them to the row that stays."
+        f"{below:,} of {total:,} duplicates ({percent(below, total)}) are not above the {at} themselves: a chain of "
+        f"others joins them to the row that stays."
     )
     label = "cosine of a duplicate to the kept row"
-    svg = plots.score_plot("kept-scores", scores.edges, None, counts, [(numbers.threshold, f"threshold {numbers.threshold:g}")], label)
-    lines = [(f"{low:.4f} to {high:.4f}", count(a)) for (low, high), a in zip(plots.pairs_of(scores.edges), counts, strict=True)]
-    legend = (("accent", f"duplicates: {total:,}"), ("mark", "threshold"))
-    return PlotShown(svg, f"Histogram of the {label}. {sentence}", "Duplicate and kept row", legend, (sentence,), (label, "duplicates"), lines)
+    return PlotShown(
+        plots.score_plot("kept-scores", scores.edges, None, counts, [(numbers.threshold, at)], label),
+        f"Histogram of the {label}. {sentence}",
+        "Duplicate and kept row",
+        (("accent", f"duplicates: {total:,}"), ("mark", "threshold")),
+        (sentence, *ends(scores)),
+        (label, "duplicates"),
+        list(zip(bins(scores), map(count, counts), strict=True)),
+    )
 
 
 def curve_plot(numbers: Numbers) -> PlotShown | None:
@@ -92,30 +122,49 @@ def curve_plot(numbers: Numbers) -> PlotShown | None:
     if not curve.thresholds:
         return None
     shares = [100 * kept / curve.rows for kept in curve.kept]
-    clustered, unlike = numbers.clustered, numbers.unlike
-    svg = plots.curve_plot("threshold-curve", curve.thresholds, shares, (numbers.threshold, 100 * unlike / clustered))
-    lines = [(f"{threshold:.2f}", count(kept), percent(kept, curve.rows)) for threshold, kept in zip(curve.thresholds, curve.kept, strict=True)]
-    label = f"Percent of rows kept against the threshold: from {shares[0]:.1f} % at {curve.thresholds[0]:g} to {shares[-1]:.1f} % at {curve.thresholds[-1]:g}."
+    ends_of = [f"{shares[end]:.1f} % at {curve.thresholds[end]:g}" for end in (0, -1)]
     whose = "all rows" if curve.source == "forest" else f"rows of {curve.clusters:,} clusters"
-    legend = (("accent", whose), ("mark", "this run, all rows"))
-    return PlotShown(svg, label, "Rows kept at each threshold", legend, (), ("threshold", "rows kept", "of them"), lines)
+    now = (numbers.threshold, 100 * numbers.unlike / numbers.clustered)
+    kept_at = zip(curve.thresholds, curve.kept, strict=True)
+    return PlotShown(
+        plots.curve_plot("threshold-curve", curve.thresholds, shares, now),
+        f"Percent of rows kept against the threshold: from {ends_of[0]} to {ends_of[1]}.",
+        "Rows kept at each threshold",
+        (("accent", whose), ("mark", "this run, all rows")),
+        (),
+        ("threshold", "rows kept", "of them"),
+        [(f"{threshold:.2f}", count(kept), percent(kept, curve.rows)) for threshold, kept in kept_at],
+    )
 
 
 def size_plots(numbers: Numbers) -> list[PlotShown]:
     """The sizes of clusters and of components."""
-    facts, sizes = numbers.clusters, numbers.component_sizes
-    found = []
-    for what, of in (("cluster", facts.sizes), ("component", sizes)):
-        if of:
-            svg = plots.tail_plot(f"{what}-sizes", of, what)
-            label = f"How many {what}s have at least so many rows: {sum(of.values()):,} have {min(of):,} or more, the largest has {max(of):,}."
-            lines = [(count(size), count(of[size])) for size in page_sizes(of)]
-            found.append(PlotShown(svg, label, f"{what.capitalize()} sizes", (), (label,), (f"rows of a {what}", f"{what}s"), lines))
-    return found
+    return [
+        size_plot(what, sizes)
+        for what, sizes in (("cluster", numbers.clusters.sizes), ("component", numbers.component_sizes))
+        if sizes
+    ]
+
+
+def size_plot(what: str, sizes: dict[int, int]) -> PlotShown:
+    """How many have at least so many rows."""
+    label = (
+        f"How many {what}s have at least so many rows: {sum(sizes.values()):,} have {min(sizes):,} or more, the "
+        f"largest has {max(sizes):,}."
+    )
+    return PlotShown(
+        plots.tail_plot(f"{what}-sizes", sizes, what),
+        label,
+        f"{what.capitalize()} sizes",
+        (),
+        (label,),
+        (f"rows of a {what}", f"{what}s"),
+        [(count(size), count(sizes[size])) for size in page_sizes(sizes)],
+    )
 
 
 def page_sizes(sizes: dict[int, int], most: int = 60) -> list[int]:
-    """The sizes that the page lists: of many, those that are had most often by small ones and the largest ones.
+    """The sizes that the page lists: of many, the smallest and the largest.
 
     Example:
         >>> page_sizes({1: 9, 2: 5, 3: 1, 4: 1}, 2)

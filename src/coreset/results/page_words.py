@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from coreset.results.curve import LARGEST
 from coreset.results.map_shown import MOST, MapShown
+from coreset.results.members import MEMBERS
 from coreset.results.passed import COMPONENTS, GRID_ROWS, KEPT_ROWS
 from coreset.results.report_numbers import Numbers
 from coreset.results.shown import percent
@@ -18,11 +20,10 @@ def lead(numbers: Numbers) -> str:
 
 def cuts_sentence(numbers: Numbers) -> str:
     """What the plots of scores show."""
-    scope = next(facts.params["rank_scope"] for facts in numbers.stages if facts.name == "coreset")
-    where = "over all rows" if scope == "global" else "within each cluster"
+    where = "over all rows" if numbers.params("coreset")["rank_scope"] == "global" else "within each cluster"
     return (
-        f"Ranks are counted {where}, best first. The first window is by how well picture and caption fit, of what dedup left; "
-        f"the second by how near a picture is to its centroid, of what the first window left."
+        f"Ranks are counted {where}, best first. The first window is by how well picture and caption fit, of what "
+        f"dedup left; the second by how near a picture is to its centroid, of what the first window left."
     )
 
 
@@ -30,12 +31,13 @@ def curve_sentence(numbers: Numbers) -> str:
     """Where the curve of thresholds is from."""
     curve = numbers.curve
     if curve.source == "none":
-        return "There is no curve: clusters/ is not there any more, or was made anew since dedup. `coreset sweep` makes one."
+        return "There is no curve: clusters/ is gone, or was made anew since dedup. `coreset sweep` makes an exact one."
     if curve.source == "forest":
         return f"Exact, of all {curve.rows:,} rows, from the forest. A higher threshold joins less and keeps more."
     return (
-        f"Of a sample: {curve.rows:,} rows, all those of {curve.clusters:,} of {curve.of_clusters:,} clusters, compared when the "
-        f"report was made. A higher threshold joins less and keeps more. `coreset sweep` gives the exact curve of all rows."
+        f"Of a sample: {curve.rows:,} rows, all those of {curve.clusters:,} of {curve.of_clusters:,} clusters, "
+        f"compared when the report was made. A higher threshold joins less and keeps more. `coreset sweep` gives the "
+        f"exact curve of all rows."
     )
 
 
@@ -45,19 +47,21 @@ def clusters_sentence(numbers: Numbers) -> str:
     components, alone = sum(sizes.values()), sizes.get(1, 0)
     empty = f", {facts.empty:,} of them empty" if facts.empty else ""
     return (
-        f"{facts.clusters:,} clusters{empty}; their imbalance is {facts.imbalance:.2f} (1 if all were equally large). In them "
-        f"{components:,} components; {alone:,} rows ({percent(alone, components)} of the components) are like no other."
+        f"{facts.clusters:,} clusters{empty}; their imbalance is {facts.imbalance:.2f} (1 if all were equally large). "
+        f"In them {components:,} components; {alone:,} rows ({percent(alone, components)} of the components) are like no "
+        f"other."
     )
 
 
 def chains_sentence(numbers: Numbers) -> str:
     """What a chain is, and how often there is one."""
+    at = f"the threshold {numbers.threshold:g}"
     if not numbers.chained:
-        return f"Every duplicate is above the threshold {numbers.threshold:g} itself: no chain of others was needed to join it."
+        return f"Every duplicate is above {at} itself: no chain of others was needed to join it."
     return (
         f"Rows are joined step by step: each is like the next, but the last need not be like the first. "
-        f"{numbers.chained_rows:,} duplicates are not above the threshold {numbers.threshold:g} to the row that stays. "
-        f"These components hold the least alike of them. If they should not have been joined, raise the threshold."
+        f"{numbers.chained_rows:,} duplicates are not above {at} to the row that stays. These components hold the "
+        f"least alike of them. If they should not have been joined, raise the threshold."
     )
 
 
@@ -66,8 +70,8 @@ def map_sentence(mapped: MapShown | str) -> str:
     if isinstance(mapped, str):
         return f"There is no map: {cleaned(mapped)}"
     return (
-        f"{sum(mapped.points.values()):,} rows by the two directions in which their vectors differ most. Near points may "
-        f"be far apart in the others. `coreset map` writes every row as a point."
+        f"{sum(mapped.points.values()):,} rows by the two directions in which their vectors differ most. Near points "
+        f"may be far apart in the others. `coreset map` writes every row as a point."
     )
 
 
@@ -84,7 +88,8 @@ def quarantine_sentence(numbers: Numbers) -> str:
     samples = numbers.fates["quarantined"]
     if not samples:
         return "Nothing was quarantined: every sample that came in could be used."
-    return f"{samples:,} of {numbers.samples:,} samples ({percent(samples, numbers.samples)}) could not be used. quarantine/ has them all."
+    of_all = f"{samples:,} of {numbers.samples:,} samples ({percent(samples, numbers.samples)})"
+    return f"{of_all} could not be used. quarantine/ has them all."
 
 
 def inputs_sentence(numbers: Numbers) -> str:
@@ -97,12 +102,14 @@ def sampling(numbers: Numbers) -> list[str]:
     """Where the page shows a part for the whole."""
     curve = numbers.curve
     found = [
-        f"Counts, histograms and sizes are of all rows. Rows are drawn by a hash of their key with seed {numbers.seed}.",
-        f"Each fate shows {GRID_ROWS} rows at most, the kept {KEPT_ROWS}; {COMPONENTS} components of each kind, 12 rows of each.",
+        f"Counts, histograms and sizes are of all rows. What is drawn is drawn by seed {numbers.seed} and keys.",
+        f"Each fate shows {GRID_ROWS} rows at most, the kept {KEPT_ROWS}.",
+        f"Of the largest components {COMPONENTS} are shown, of the longest chains as many, {MEMBERS} rows of each.",
         f"The map shows {MOST:,} rows at most.",
     ]
     if curve.source == "sample":
-        found.append(f"The threshold curve is of {curve.clusters:,} of {curve.of_clusters:,} clusters, none of more than 32,768 rows.")
+        of_clusters = f"{curve.clusters:,} of {curve.of_clusters:,} clusters, none of more than {LARGEST:,} rows"
+        found.append(f"The threshold curve is of {of_clusters}.")
     return found
 
 
@@ -111,16 +118,14 @@ def picture_sentences(numbers: Numbers, pictures: Thumbnails | None) -> list[str
     if pictures is None:
         return ["This report was made without pictures (--no-pictures)."]
     total = len({row["key"] for row in numbers.rows})
-    missing, example = pictures.missing, pictures.example
-    found = []
+    missing, example, found = pictures.missing, pictures.example, []
     if count := missing.get(NO_PLACE):
         is_import = any(facts.made_by == "import" for facts in numbers.stages)
-        why = "the run was made from vectors that existed already" if is_import else "their tars are compressed, or say no place"
+        why = "the run was made from vectors that existed already" if is_import else "their tars are compressed"
         found.append(f"{count:,} of {total:,} rows have no picture to show: {why}.")
     if count := missing.get(GONE):
-        found.append(
-            f"{count:,} of {total:,} pictures are not where they were embedded, and have a placeholder: {cleaned(example[GONE])}."
-        )
+        said = f"{count:,} of {total:,} pictures are not where they were when they were embedded"
+        found.append(f"{said}, so there is a placeholder: {cleaned(example[GONE])}.")
     if count := missing.get(UNREADABLE):
         found.append(f"{count:,} of {total:,} pictures cannot be decoded any more: {cleaned(example[UNREADABLE])}.")
     return found

@@ -1,38 +1,27 @@
-"""The report's plots, with matplotlib: SVG that takes its colours and its font from the page, and the map as a picture.
-
-The only place where markup enters the page that the template engine does not escape: `page_svg`. What it lets through
-is what matplotlib wrote, of a few elements, with links to itself alone.
-"""
+"""The report's plots, with matplotlib: SVG in the colours and the font of the page, and the map as a picture."""
 
 from __future__ import annotations
 
 import io
-import itertools
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 from jaxtyping import Float64
 from markupsafe import Markup
 
-from coreset.engine.errors import InvariantError
+from coreset.results.own_svg import COLOURS, page_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {name: f"#0a0b{number:02x}" for number, name in enumerate(("ink", "dim", "line", "accent", "soft", "mark"))}
-"""Colours that matplotlib draws with; in the page each is the colour of that name, light or dark."""
 SIZE = (5.0, 3.1)
 """Inches: text of 10 points is then readable on a phone, where a plot is as wide as the screen."""
 POINTS = 200
 """Of a line; more could not be told apart."""
-_ELEMENTS = frozenset({"svg", "g", "defs", "path", "clipPath", "rect", "use", "text", "style"})
-_SVG = "{http://www.w3.org/2000/svg}"
-_HREF = "{http://www.w3.org/1999/xlink}href"
-_STYLE = {
+Points = Float64[np.ndarray, "n 2"]
+_STYLE: dict[Any, Any] = {
     "axes.edgecolor": COLOURS["line"],
     "axes.grid": True,
     "axes.grid.axis": "y",
@@ -80,29 +69,37 @@ def score_plot(
         for (place, text), side in zip(cuts, ("right", "left"), strict=False):
             axes.axvline(place, color=COLOURS["mark"], linewidth=1.2)
             shift = (-4, 2) if side == "right" else (4, 2)
-            at = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": side, "va": "bottom"}
+            at: dict[str, Any] = {
+                "xycoords": ("data", "axes fraction"),
+                "textcoords": "offset points",
+                "ha": side,
+                "va": "bottom",
+            }
             axes.annotate(text, (place, 1.0), shift, **at, fontsize=9, annotation_clip=False)
         axes.set_xlabel(label)
         axes.yaxis.set_major_formatter(_short)
         axes.margins(x=0.01)
-        return page_svg(figure, name)
+        return drawn(figure, name)
 
 
-def curve_plot(
-    name: str, thresholds: Sequence[float], shares: Sequence[float], now: tuple[float, float]
-) -> Markup:
+def curve_plot(name: str, thresholds: Sequence[float], shares: Sequence[float], now: tuple[float, float]) -> Markup:
     """The percent of rows that each threshold keeps, and where the run stands."""
     with _drawing() as (figure, axes):
         axes.plot(thresholds, shares, color=COLOURS["accent"], linewidth=2)
         axes.axvline(now[0], color=COLOURS["mark"], linewidth=1.2)
         axes.plot(*now, marker="o", markersize=7, color=COLOURS["mark"], linestyle="")
         text = f"this run: {now[0]:g} keeps {now[1]:.1f} %"
-        is_left = now[0] > (thresholds[0] + thresholds[-1]) / 2
-        at = {"textcoords": "offset points", "ha": "right" if is_left else "left", "va": "bottom", "fontsize": 9}
-        axes.annotate(text, now, (-10 if is_left else 10, 6), **at)
-        axes.set_ylim(0, 100)
+        is_left = now[0] > 0.9  # above the curve on its left, or below it on its right: it rises
+        at: dict[str, Any] = {
+            "textcoords": "offset points",
+            "ha": "right" if is_left else "left",
+            "va": "center",
+            "fontsize": 9,
+        }
+        axes.annotate(text, now, (-10, 12) if is_left else (10, -12), **at)
+        axes.set(xticks=[0.8, 0.85, 0.9, 0.95, 1.0], ylim=(0, 100))
         axes.set(xlabel="threshold: rows with a cosine above it are joined", ylabel="rows kept, percent")
-        return page_svg(figure, name)
+        return drawn(figure, name)
 
 
 def tail_plot(name: str, sizes: dict[int, int], what: str) -> Markup:
@@ -115,7 +112,7 @@ def tail_plot(name: str, sizes: dict[int, int], what: str) -> Markup:
             axis.set_major_formatter(_short)
             axis.set_minor_formatter("")
         axes.grid(visible=True, which="major", axis="x")
-        return page_svg(figure, name)
+        return drawn(figure, name)
 
 
 def tail(sizes: dict[int, int]) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
@@ -134,8 +131,14 @@ def tail(sizes: dict[int, int]) -> tuple[Float64[np.ndarray, "n"], Float64[np.nd
     return size, at_least
 
 
-def map_picture(groups: Sequence[tuple[str, Float64[np.ndarray, "n 2"]]]) -> bytes:
-    """Points in colours on nothing, as a PNG; later groups lie on earlier ones."""
+def map_picture(groups: Sequence[tuple[str, Points]], front: Points | None = None, width: int = 1170) -> bytes:
+    """Points in colours on nothing, as a PNG; later groups lie on earlier ones.
+
+    Args:
+        groups: colours, as #rrggbbaa, and points
+        front: points that stand out, in the last group's colour
+        width: of the picture in pixels
+    """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -147,11 +150,15 @@ def map_picture(groups: Sequence[tuple[str, Float64[np.ndarray, "n 2"]]]) -> byt
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         count = sum(len(points) for _, points in groups)
-        side = float(np.clip(60_000 / max(count, 1), 4, 40))
+        side = float(np.clip(50_000 / max(count, 1), 5, 36)) * (1170 / width)
         for colour, points in groups:
-            axes.scatter(points[:, 0], points[:, 1], s=side, color=colour, linewidths=0, alpha=0.75)
+            axes.scatter(points[:, 0], points[:, 1], s=side, color=colour, linewidths=0)
+        if front is not None:
+            axes.scatter(
+                front[:, 0], front[:, 1], s=2.5 * side, color=groups[-1][0], edgecolors="white", linewidths=800 / width
+            )
         axes.margins(0.02)
-        figure.savefig(picture, format="png", dpi=130, transparent=True, metadata={"Software": None})
+        figure.savefig(picture, format="png", dpi=width / 9, transparent=True, metadata={"Software": None})
     return picture.getvalue()
 
 
@@ -171,7 +178,7 @@ class _drawing:  # noqa: N801  used as a function
         self._context.__exit__(*error)
 
 
-def _short(number: float, _place: int | None = None) -> str:
+def _short(number: float, _place: float = 0) -> str:
     """A count as an axis says it.
 
     Example:
@@ -186,57 +193,12 @@ def _short(number: float, _place: int | None = None) -> str:
     return f"{number:g}"
 
 
-def page_svg(figure: Figure, name: str) -> Markup:
-    """A figure as an element of the page, hidden from what reads it aloud: the page says the same in words.
-
-    Raises:
-        InvariantError: It holds what matplotlib does not write.
-    """
+def drawn(figure: Figure, name: str) -> Markup:
+    """A figure as an element of the page; equal figures have equal bytes."""
     from matplotlib import rc_context
 
     written = io.StringIO()
-    with rc_context({**_STYLE, "svg.hashsalt": name}):  # equal figures have equal bytes
-        figure.savefig(written, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return Markup(own_svg(written.getvalue(), name))  # noqa: S704  checked: see own_svg
-
-
-def own_svg(text: str, name: str) -> str:
-    """SVG as it may stand in a page: checked element by element, its colours the page's, its names its own.
-
-    Raises:
-        InvariantError: It holds an element, an attribute or a link that matplotlib does not write.
-
-    Example:
-        >>> own_svg('<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>', "a")
-        Traceback (most recent call last):
-        coreset.engine.errors.InvariantError: The plot a holds <script>; please report this.
-    """
-    root = ET.fromstring(text)  # noqa: S314  our own text, of a moment ago
-    for element in root.iter():
-        tag = element.tag.removeprefix(_SVG)
-        strange = {key for key in element.attrib if key.lower().startswith("on") or (":" in key and key != _HREF)}
-        links = element.attrib.get(_HREF, "#")
-        if tag not in _ELEMENTS or strange - {_HREF} or not links.startswith("#"):
-            what = f"<{tag}>" if tag not in _ELEMENTS else ", ".join([*sorted(strange), links])
-            raise InvariantError(f"The plot {name} holds {what}; please report this.")
-    body = text[text.index("<svg") :]
-    for colour, value in COLOURS.items():
-        body = body.replace(value, f"var(--{colour})")
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'((?:xlink:)?href="#|url\(#)', lambda found: f"{found[1]}{name}-", body)
-    body = re.sub(r"font: (?:\w+ )*([\d.]+)px [^;\"]*", r"font-size: \1px", body)  # as matplotlib before 3.11 says it
-    body = re.sub(r"font-family: [^;\"]*; ", "", body)
-    body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would count for the whole page
-    body = re.sub(r"\n\s*", "\n", body)
-    return re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true" focusable="false">', body, count=1)
-
-
-def pairs_of(edges: Sequence[float]) -> list[tuple[float, float]]:
-    """Where each bin begins and ends.
-
-    Example:
-        >>> pairs_of([0.0, 0.5, 1.0])
-        [(0.0, 0.5), (0.5, 1.0)]
-    """
-    return list(itertools.pairwise(edges))
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
+    return page_svg(written.getvalue(), name)

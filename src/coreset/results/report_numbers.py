@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from coreset.account import Step, funnel
 from coreset.engine.errors import InvariantError
 from coreset.engine.files import JSON, Location, join, read_json
-from coreset.engine.stage import open_parts
 from coreset.numeric.ranks import score_of
 from coreset.results.curve import Curve, curve
 from coreset.results.decisions import check_counts
+from coreset.results.facts import ClusterFacts, StageFacts, cluster_facts, stage_facts
 from coreset.results.fate import EXCLUDED, QUARANTINED, Decided, decided
 from coreset.results.histograms import Histogram, histogram
 from coreset.results.members import Component, components_shown, kept_rows
-from coreset.results.passed import SCORES, Clusters, Passed, rows_shown
+from coreset.results.passed import SCORES, Passed, rows_shown
 from coreset.results.quarantine_shown import Refused, refused
 from coreset.sample import DUPLICATE, FATES, Cut
 
@@ -33,47 +31,6 @@ PAPER = {
 }
 """What is left after each step, in arXiv 2402.11530; of steps after the first the paper gives four digits."""
 STAGES = ("rows", "centroids", "clusters", "forest", "dedup", "coreset")
-LARGEST_CLUSTERS = 10
-
-
-@dataclass(frozen=True)
-class StageFacts:
-    """A stage as it stands.
-
-    Attributes:
-        name: its folder
-        made_by: the name of its parameters
-        rule: version of its rule
-        params: as `plan.json` says them
-        hash: of what it holds
-        cost: what `run.json` notes: when it began, seconds, host, workers, peak memory
-    """
-
-    name: str
-    made_by: str
-    rule: int
-    params: dict[str, JSON]
-    hash: str
-    cost: dict[str, JSON]
-
-
-@dataclass(frozen=True)
-class ClusterFacts:
-    """How the rows are spread over the clusters.
-
-    Attributes:
-        clusters: that there are
-        empty: of those, that hold no row
-        imbalance: k * sum(n_i^2) / n^2: 1 if all are equally large, k if one holds all rows
-        sizes: how many clusters have how many rows
-        largest: number, rows, rows after dedup and rows of the coreset of the largest
-    """
-
-    clusters: int
-    empty: int
-    imbalance: float
-    sizes: dict[int, int]
-    largest: tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -137,6 +94,10 @@ class Numbers:
         """Every row that is shown, in the order of the page; some more than once."""
         components = [row for component in (*self.largest, *self.chained) for row in component.rows]
         return components + [row for rows in self.shown.values() for row in rows] + list(self.partners.values())
+
+    def params(self, stage: str) -> dict[str, JSON]:
+        """The parameters of a stage, by its folder."""
+        return next(facts.params for facts in self.stages if facts.name == stage)
 
     @property
     def samples(self) -> int:
@@ -234,39 +195,9 @@ def cut_scores(cut: Cut | None) -> tuple[float | None, float | None] | None:
     return (score_of(first.order) if first else None, score_of(end.order) if end else None)
 
 
-def cluster_facts(clusters: Clusters) -> ClusterFacts:
-    """How the rows are spread over the clusters.
-
-    Example:
-        >>> found = cluster_facts(Clusters(np.array([3, 1, 0]), np.array([2, 1, 0]), np.array([1, 0, 0])))
-        >>> found.empty, found.imbalance, found.largest[0]
-        (1, 1.875, (0, 3, 2, 1))
-    """
-    sizes = clusters.rows
-    total = int(sizes.sum())
-    squares = sum(int(size) ** 2 * int(number) for size, number in zip(*np.unique(sizes, return_counts=True), strict=True))
-    order = np.lexsort((np.arange(len(sizes)), -sizes))[:LARGEST_CLUSTERS]
-    largest = ((int(c), int(sizes[c]), int(clusters.unlike[c]), int(clusters.chosen[c])) for c in order if sizes[c])
-    found, numbers = np.unique(sizes[sizes > 0], return_counts=True)
-    return ClusterFacts(
-        len(sizes),
-        int(np.count_nonzero(sizes == 0)),
-        len(sizes) * squares / total**2 if total else 0.0,
-        dict(zip(found.tolist(), numbers.tolist(), strict=True)),
-        tuple(largest),
-    )
-
-
 def components_of(by: Decided, table: Any, threshold: float) -> tuple[Component, ...]:  # noqa: ANN401  pyarrow has no types
     """The components that some rows belong to, in the rows' order; components of one row are nothing to look at."""
-    chosen = [(str(row["kept_key"]), int(str(row["cluster"]))) for row in rows_shown(table) if row["component_size"] != 1]
+    chosen = [
+        (str(row["kept_key"]), int(str(row["cluster"]))) for row in rows_shown(table) if row["component_size"] != 1
+    ]
     return tuple(components_shown(by.dedup.locations(), chosen, threshold))
-
-
-def stage_facts(run: Location, name: str) -> StageFacts | None:
-    """A complete stage as it stands; None if there is none."""
-    parts, plan = open_parts(join(run, name)), read_json(join(run, name, "plan.json"))
-    if parts is None or plan is None:
-        return None
-    costs: Mapping[str, JSON] = (read_json(join(run, "run.json")) or {}).get("stages", {})
-    return StageFacts(name, plan["stage"], plan["rule"], plan["params"], parts.hash, costs.get(name, {}))

@@ -30,7 +30,7 @@ def shown(text: str | None, most: int = LONGEST) -> str:
         '123… (5 characters)'
     """
     if text is None:
-        return "–"
+        return "-"
     visible = "".join(_visible(char) for char in text[:most])
     return visible if len(text) <= most else f"{visible}… ({len(text):,} characters)"
 
@@ -51,10 +51,10 @@ def percent(part: float, whole: float) -> str:
 
     Example:
         >>> percent(1, 3), percent(2, 2053), percent(1, 0), percent(0, 5)
-        ('33.3 %', '0.097 %', '–', '0 %')
+        ('33.3 %', '0.097 %', '-', '0 %')
     """
     if not whole:
-        return "–"
+        return "-"
     share = 100 * part / whole
     if not share:
         return "0 %"
@@ -68,7 +68,7 @@ def count(number: int | None) -> str:
         >>> count(2053332591)
         '2,053,332,591'
     """
-    return "–" if number is None else f"{number:,}"
+    return "-" if number is None else f"{number:,}"
 
 
 def cosine(number: float | None) -> str:
@@ -78,7 +78,7 @@ def cosine(number: float | None) -> str:
         >>> cosine(0.86001)
         '0.8600'
     """
-    return "–" if number is None else f"{number:.4f}"
+    return "-" if number is None else f"{number:.4f}"
 
 
 def size(number: int | None) -> str:
@@ -89,7 +89,7 @@ def size(number: int | None) -> str:
         ('951.3 MiB', '1.2 KiB')
     """
     if number is None:
-        return "–"
+        return "-"
     for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
         if number >= 1 << power:
             return f"{number / (1 << power):.1f} {unit}"
@@ -104,7 +104,7 @@ def seconds(number: float | None) -> str:
         ('5.2 s', '1 min 15 s', '2 h 1 min')
     """
     if number is None:
-        return "–"
+        return "-"
     if number < 60:
         return f"{number:.1f} s"
     minutes, rest = divmod(round(number), 60)
