@@ -48,8 +48,8 @@ def clusters_sentence(numbers: Numbers) -> str:
     empty = f", {facts.empty:,} of them empty" if facts.empty else ""
     return (
         f"{facts.clusters:,} clusters{empty}; their imbalance is {facts.imbalance:.2f} (1 if all were equally large). "
-        f"In them {components:,} components; {alone:,} rows ({percent(alone, components)} of the components) are like no "
-        f"other."
+        f"In them {components:,} components; {alone:,} rows ({percent(alone, components)} of the components) are like "
+        f"no other."
     )
 
 

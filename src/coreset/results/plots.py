@@ -40,6 +40,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.left": False,
     "svg.fonttype": "none",  # text stays text: read aloud, copied, in the page's font
 }
+_NOTE: dict[str, Any] = {"fontsize": 9, "annotation_clip": False}
 
 
 def score_plot(
@@ -69,13 +70,8 @@ def score_plot(
         for (place, text), side in zip(cuts, ("right", "left"), strict=False):
             axes.axvline(place, color=COLOURS["mark"], linewidth=1.2)
             shift = (-4, 2) if side == "right" else (4, 2)
-            at: dict[str, Any] = {
-                "xycoords": ("data", "axes fraction"),
-                "textcoords": "offset points",
-                "ha": side,
-                "va": "bottom",
-            }
-            axes.annotate(text, (place, 1.0), shift, **at, fontsize=9, annotation_clip=False)
+            at: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "ha": side, "va": "bottom"}
+            axes.annotate(text, (place, 1.0), shift, textcoords="offset points", **at, **_NOTE)
         axes.set_xlabel(label)
         axes.yaxis.set_major_formatter(_short)
         axes.margins(x=0.01)
@@ -90,13 +86,9 @@ def curve_plot(name: str, thresholds: Sequence[float], shares: Sequence[float], 
         axes.plot(*now, marker="o", markersize=7, color=COLOURS["mark"], linestyle="")
         text = f"this run: {now[0]:g} keeps {now[1]:.1f} %"
         is_left = now[0] > 0.9  # above the curve on its left, or below it on its right: it rises
-        at: dict[str, Any] = {
-            "textcoords": "offset points",
-            "ha": "right" if is_left else "left",
-            "va": "center",
-            "fontsize": 9,
-        }
-        axes.annotate(text, now, (-10, 12) if is_left else (10, -12), **at)
+        shift, side = ((-10, 12), "right") if is_left else ((10, -12), "left")
+        at: dict[str, Any] = {"ha": side, "va": "center"}
+        axes.annotate(text, now, shift, textcoords="offset points", **at, **_NOTE)
         axes.set(xticks=[0.8, 0.85, 0.9, 0.95, 1.0], ylim=(0, 100))
         axes.set(xlabel="threshold: rows with a cosine above it are joined", ylabel="rows kept, percent")
         return drawn(figure, name)
