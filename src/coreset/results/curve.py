@@ -11,6 +11,7 @@ from coreset.engine.files import join
 from coreset.engine.local import in_process
 from coreset.engine.stage import Parts, open_parts
 from coreset.forest import ForestParams, kept_above
+from coreset.results.beside import clusters_behind
 from coreset.results.fate import Decided
 from coreset.slices import slices_of
 
@@ -26,7 +27,7 @@ class Curve:
     """The share of rows that each threshold keeps.
 
     Attributes:
-        source: `forest`, `sample` or `none`: where the counts are from
+        source: `forest` or `sample`: where the counts are from
         thresholds: rising
         kept: rows that each of them keeps
         rows: that the counts are of
@@ -35,24 +36,23 @@ class Curve:
     """
 
     source: str
-    thresholds: tuple[float, ...] = ()
-    kept: tuple[int, ...] = ()
-    rows: int = 0
-    clusters: int = 0
-    of_clusters: int = 0
+    thresholds: tuple[float, ...]
+    kept: tuple[int, ...]
+    rows: int
+    clusters: int
+    of_clusters: int
 
 
 def curve(by: Decided, seed: int) -> Curve:
     """The curve of a run: from `forest/` if it is there and current, else from a seeded sample of clusters."""
-    clusters, forest = (open_parts(join(by.run, name)) for name in ("clusters", "forest"))
-    if clusters is None or clusters.hash != by.dedup.source:
-        return Curve("none")
-    if forest is None or forest.source != clusters.hash:
+    clusters, forest = clusters_behind(by.run, by.dedup), open_parts(join(by.run, "forest"))
+    if forest is None or forest.source != clusters.hash or not thresholds_above(float(forest.facts["floor"])):
         return sampled_curve(clusters, thresholds_above(ForestParams().floor), seed)
     thresholds = thresholds_above(float(forest.facts["floor"]))
     count = int(np.count_nonzero(cluster_sizes(clusters)))
-    kept = tuple(kept_above(forest, thresholds, in_process)) if thresholds else ()
-    return Curve("forest", thresholds, kept, forest.counts["rows"], count, count)
+    return Curve(
+        "forest", thresholds, tuple(kept_above(forest, thresholds, in_process)), forest.counts["rows"], count, count
+    )
 
 
 def thresholds_above(floor: float) -> tuple[float, ...]:

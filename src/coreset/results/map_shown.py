@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from coreset.engine.errors import InputError
 from coreset.engine.files import Location
 from coreset.results.fate import QUARANTINED
 from coreset.results.map import map_points
@@ -54,19 +53,14 @@ def colour_of(fate: str) -> str:
     return "#b3383f" if fate == QUARANTINED else FATE_COLOURS.get(fate, NO_COLOUR)
 
 
-def map_shown(run: Location, seed: int) -> MapShown | str:
-    """The map of a seeded sample of a run's rows, or why there is none.
+def map_shown(run: Location, seed: int) -> MapShown:
+    """The map of a sample of a run's rows.
 
     Args:
         run: the run directory
         seed: of the sample
     """
-    try:
-        table = map_points(run, MOST, seed)
-    except InputError as error:
-        return str(error)
-    if not table.num_rows:
-        return f"{run} has no rows to draw."
+    table = map_points(run, MOST, seed)
     places = np.stack([table[name].to_numpy().astype(np.float64) for name in ("x", "y")], axis=1)
     number = pc.index_in(table["fate"], pa.array(list(FATE_COLOURS))).to_numpy()
     groups = {fate: places[number == place] for place, fate in enumerate(FATE_COLOURS)}

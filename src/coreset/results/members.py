@@ -67,7 +67,7 @@ def components_shown(dedup: Sequence[Location], chosen: Sequence[tuple[str, int]
             key,
             cluster,
             len(found[key]) + 1,
-            float(found[key].min(initial=1.0)),
+            float(found[key].min()),
             int(np.count_nonzero(found[key] <= threshold)),
             tuple(whole[member] for member in wanted[key]),
         )

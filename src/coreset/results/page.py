@@ -35,13 +35,13 @@ SENTENCES = (
 TEMPLATES = ("report.html.j2", "report.css")
 
 
-def page(numbers: Numbers, pictures: Thumbnails | None, mapped: MapShown | str) -> str:
+def page(numbers: Numbers, pictures: Thumbnails | None, mapped: MapShown) -> str:
     """The page of a report.
 
     Args:
         numbers: all of them
         pictures: of the rows that are shown; None if none are wanted
-        mapped: the map, or why there is none
+        mapped: the map
     """
     from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -68,10 +68,8 @@ def page(numbers: Numbers, pictures: Thumbnails | None, mapped: MapShown | str) 
     )
 
 
-def map_pictures(mapped: MapShown | str) -> dict[str, object]:
+def map_pictures(mapped: MapShown) -> dict[str, object]:
     """The pictures of the map, with what is said beside them."""
-    if isinstance(mapped, str):
-        return {"map_address": "", "map_panels": ()}
     panels = [(fate, colour_of(fate), mapped.points[fate], png(picture)) for fate, picture in mapped.panels.items()]
     return {"map_address": png(mapped.picture), "map_panels": panels}
 

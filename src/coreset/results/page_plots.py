@@ -116,11 +116,9 @@ def duplicates_plot(numbers: Numbers) -> PlotShown:
     )
 
 
-def curve_plot(numbers: Numbers) -> PlotShown | None:
-    """What other thresholds keep; None if nothing is known of it."""
+def curve_plot(numbers: Numbers) -> PlotShown:
+    """What other thresholds keep."""
     curve = numbers.curve
-    if not curve.thresholds:
-        return None
     shares = [100 * kept / curve.rows for kept in curve.kept]
     ends_of = [f"{shares[end]:.1f} % at {curve.thresholds[end]:g}" for end in (0, -1)]
     whose = "all rows" if curve.source == "forest" else f"rows of {curve.clusters:,} clusters"

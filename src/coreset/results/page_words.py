@@ -30,8 +30,6 @@ def cuts_sentence(numbers: Numbers) -> str:
 def curve_sentence(numbers: Numbers) -> str:
     """Where the curve of thresholds is from."""
     curve = numbers.curve
-    if curve.source == "none":
-        return "There is no curve: clusters/ is gone, or was made anew since dedup. `coreset sweep` makes an exact one."
     if curve.source == "forest":
         return f"Exact, of all {curve.rows:,} rows, from the forest. A higher threshold joins less and keeps more."
     return (
@@ -65,20 +63,16 @@ def chains_sentence(numbers: Numbers) -> str:
     )
 
 
-def map_sentence(mapped: MapShown | str) -> str:
-    """What the map shows, or why there is none."""
-    if isinstance(mapped, str):
-        return f"There is no map: {cleaned(mapped)}"
+def map_sentence(mapped: MapShown) -> str:
+    """What the map shows."""
     return (
         f"{sum(mapped.points.values()):,} rows by the two directions in which their vectors differ most. Near points "
         f"may be far apart in the others. `coreset map` writes every row as a point."
     )
 
 
-def map_label(mapped: MapShown | str) -> str:
+def map_label(mapped: MapShown) -> str:
     """The map in words."""
-    if isinstance(mapped, str):
-        return ""
     said = ", ".join(f"{number:,} {fate}" for fate, number in mapped.points.items())
     return f"Map of a sample of rows, coloured by fate: {said}."
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location, join, json_bytes, write_bytes
 from coreset.engine.progress import Progress, quiet
-from coreset.results.map_shown import MapShown, map_shown
+from coreset.results.map_shown import map_shown
 from coreset.results.page import page
 from coreset.results.report_numbers import report_numbers
 from coreset.results.thumbnails import thumbnails
@@ -52,7 +52,7 @@ def report(
         progress: told what is done
 
     Raises:
-        InputError: The run is not selected to its end; says which command does that.
+        InputError: The run is not selected to its end, or a stage is gone since; says which command to run.
         InvariantError: The fates do not add up to the funnel.
         UsageError: The seed is not below 2^64.
     """
@@ -68,7 +68,6 @@ def report(
     progress.advance({})
     content = page(numbers, small, mapped).encode()
     progress.advance({})
-    points = mapped.points if isinstance(mapped, MapShown) else {}
     without = small.missing if small else {}
     folder = out or join(run, "report")
     found = Report(
@@ -78,7 +77,7 @@ def report(
         len(small.by_key) if small else 0,
         sum(without.values()),
     )
-    write_bytes(found.numbers, json_bytes({**numbers.json, "map": points, "pictures_missing": without}))
+    write_bytes(found.numbers, json_bytes({**numbers.json, "map": mapped.points, "pictures_missing": without}))
     write_bytes(found.page, content)
     progress.finish({"rows": numbers.clustered})
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,6 +130,7 @@ def report_numbers(run: Location, seed: int = 0) -> Numbers:
     stages = [facts for name in STAGES if (facts := stage_facts(run, name))]
     threshold = float(next(facts.params["threshold"] for facts in stages if facts.name == "dedup"))
     passed, refusals = Passed(by, threshold, seed), refused(run)
+    fates = checked_fates(run, passed.fates, refusals)
     noted = read_json(join(run, "run.json")) or {}
     return Numbers(
         run=os.path.basename(os.path.abspath(run)),
@@ -138,7 +139,7 @@ def report_numbers(run: Location, seed: int = 0) -> Numbers:
         threshold=threshold,
         funnel=tuple(funnel(run)),
         paper=PAPER,
-        fates=checked_fates(run, passed, refusals),
+        fates=fates,
         scores=score_histograms(passed),
         cuts={name: cut_scores(cut) for name, cut in (("text", by.cuts.text), ("centroid", by.cuts.centroid))},
         curve=curve(by, seed),
@@ -156,16 +157,21 @@ def report_numbers(run: Location, seed: int = 0) -> Numbers:
     )
 
 
-def checked_fates(run: Location, passed: Passed, refusals: Sequence[Refused]) -> dict[str, int]:
+def checked_fates(run: Location, counts: Mapping[str, int], refusals: Sequence[Refused]) -> dict[str, int]:
     """Samples by fate.
+
+    Args:
+        run: the run directory
+        counts: rows by fate
+        refusals: what was quarantined
 
     Raises:
         InvariantError: They do not add up to the funnel, step by step.
     """
-    fates = {name: passed.fates[name] for name in (*FATES, EXCLUDED)}
+    fates = {name: counts[name] for name in (*FATES, EXCLUDED)}
     fates[QUARANTINED] = sum(entry.samples for entry in refusals)
     check_counts(run, fates)
-    counts = {step.name: step.rows for step in funnel(run)}
+    steps = {step.name: step.rows for step in funnel(run)}
     kept, duplicate, text_high, text_low, centroid_high, centroid_low, not_sampled, no_caption = FATES
     in_both = fates[kept] + fates[not_sampled]
     in_text = in_both + fates[centroid_high] + fates[centroid_low]
@@ -173,9 +179,9 @@ def checked_fates(run: Location, passed: Passed, refusals: Sequence[Refused]) ->
     embedded = unlike + fates[duplicate] + fates[EXCLUDED]
     found = {"centroid rank": in_both, "text rank": in_text, "unlike": unlike, "embedded": embedded}
     for name, total in found.items():
-        if total != counts[name]:
+        if total != steps[name]:
             raise InvariantError(
-                f"The fates make {total:,} rows of {name!r}, but the funnel has {counts[name]:,}; please report this "
+                f"The fates make {total:,} rows of {name!r}, but the funnel has {steps[name]:,}; please report this "
                 f"with {run}/coreset/stage.json."
             )
     return fates
