@@ -151,12 +151,15 @@ def next_steps(run: str, after: str) -> list[str]:
         return ["", f"vectors and rows: {run}/rows/", f"next: coreset dedup{flag}"]
     if after == "dedup":
         return ["", f"every row with its component: {run}/dedup/", f"next: coreset sample{flag} -n N"]
-    lines = ["", "the coreset:", *(f"  {name}" for name in coreset_files(run))]
-    lines += [f"see it:    coreset report{flag}"]
-    if after == "demo":
-        lines += [f"try next:  coreset dedup{flag} --threshold 0.9 && coreset sample{flag} -n 20"]
-        lines += ["your own:  coreset init 'shards/*.tar' && coreset run"]
-    return lines
+    lines = ["the coreset:", *(f"  {name}" for name in coreset_files(run))]
+    if after != "demo":  # a file is the last word
+        return ["", f"what stays, what goes and why: coreset report{flag}", *lines]
+    return [
+        *("", *lines),
+        f"see it:    coreset report{flag}",
+        f"try next:  coreset dedup{flag} --threshold 0.9 && coreset sample{flag} -n 20",
+        "your own:  coreset init 'shards/*.tar' && coreset run",
+    ]
 
 
 def sweep_result(thresholds: Sequence[float], kept: Sequence[int], total: int, as_json: bool) -> None:
