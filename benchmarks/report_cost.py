@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from end_to_end import MadeParams, made_rows, sampled_rows
+from end_to_end import Cost, MadeParams, children_seconds, made_rows, sampled_rows
 from memory import TreeSampler
 from PIL import Image
 
@@ -43,16 +43,16 @@ def write_pictures(location: Path) -> list[tuple[int, int]]:
     return places
 
 
-def timed(run: Path, *command: str) -> tuple[float, int]:
-    """Seconds and peak bytes of a command."""
+def timed(run: Path, *command: str) -> Cost:
+    """What a command takes."""
     program = [str(Path(sys.executable).with_name("coreset")), *command, "--quiet", "--run", str(run)]
-    begun = time.perf_counter()
+    before, begun = children_seconds(), time.perf_counter()
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, cwd=run)
     with TreeSampler(process.pid, lambda: command[0]) as sampler:
         code = process.wait()
     if code:
         sys.exit(f"{' '.join(program)} failed ({code})")
-    return time.perf_counter() - begun, sampler.peak
+    return Cost(time.perf_counter() - begun, children_seconds() - before, sampler.peak)
 
 
 def selected(folder: Path, count: int) -> Path:
@@ -67,13 +67,14 @@ def selected(folder: Path, count: int) -> Path:
 
 def measure(run: Path, cases: Sequence[Sequence[str]]) -> None:
     """Print a line for each way to make the report."""
-    print(f"{'':28s}{'wall s':>8s}{'peak MiB':>10s}{'page MB':>9s}")
+    print(f"{'':28s}{'wall s':>8s}{'cpu s':>8s}{'peak MiB':>10s}{'page MB':>9s}")
     pages = []
     for flags in cases:
-        seconds, peak = timed(run, "report", *flags)
+        cost = timed(run, "report", *flags)
         page = (run / "report" / "index.html").read_bytes()
         pages.append(page)
-        print(f"{' '.join(['report', *flags]):28s}{seconds:8.1f}{peak / 2**20:10,.0f}{len(page) / 1e6:9.2f}")
+        print(f"{' '.join(['report', *flags]):28s}{cost.seconds:8.1f}{cost.cpu:8.1f}", end="")
+        print(f"{cost.peak / 2**20:10,.0f}{len(page) / 1e6:9.2f}")
     if pages[0] != pages[1]:
         sys.exit("The same run gave two different pages: this is a bug.")
 

@@ -20,7 +20,7 @@ import coreset as package
 from coreset.dedup import DedupParams
 from coreset.forest import thresholds_from
 from coreset.results import report_numbers
-from coreset.results.histograms import FINE, Histogram
+from coreset.results.histograms import FINE
 from coreset.results.report_numbers import Numbers, checked_fates
 from coreset.sample import SampleParams
 from coreset.sources.pairs import Reject
@@ -118,19 +118,16 @@ def check_histograms(found: Numbers, rows: list[dict[str, Any]]) -> None:
         ("kept", "kept, of duplicates"): [row["kept_cosine"] for row in rows if not row["kept"]],
     }
     for (group, name), scores in wanted.items():
-        histogram = found.scores[group]
-        assert histogram.counts[name] == counted(histogram, [score for score in scores if score is not None])
-
-
-def counted(histogram: Histogram, scores: list[float]) -> list[int]:
-    """Scores in bins, what lies beyond in the first and the last."""
-    bins = len(next(iter(histogram.counts.values())))
-    counts = [0] * bins
-    for score in scores:
-        fine = min(max(int(np.floor((score + 1) * FINE / 2)), 0), FINE - 1)
-        place = int((fine * 2 / FINE - 1 - histogram.low) / histogram.width + 1e-6)
-        counts[min(max(place if fine * 2 / FINE - 1 >= histogram.low - 1e-9 else 0, 0), bins - 1)] += 1
-    return counts
+        histogram, places = found.scores[group], Counter[int]()
+        for score in scores:
+            if score is not None:
+                low = np.floor((min(max(score, -1), 1 - 1e-9) + 1) * FINE / 2) * 2 / FINE - 1  # of its fine bin
+                places[int(np.floor((low - histogram.low) / histogram.width + 1e-6))] += 1
+        bins = len(histogram.counts[name])
+        assert histogram.counts[name] == [places[place] for place in range(bins)]
+        assert histogram.below[name] == sum(count for place, count in places.items() if place < 0)
+        assert histogram.above[name] == sum(count for place, count in places.items() if place >= bins)
+        assert histogram.total(name) == places.total()
 
 
 @pytest.mark.parametrize("seed", [1, 4])

@@ -12,27 +12,31 @@ FINE = 4000
 MOST = 60
 """Bins that are shown."""
 TAIL = 0.01
-"""The share of the scores at each end that may be shown in the last bin there: a few odd ones squeeze no plot."""
+"""The share of the scores at each end that may lie beyond the bins: a few odd ones squeeze no plot."""
 _FACTORS = (1, 2, 4, 10, 20, 40, 100, 200, 400)
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of scores in bins of one width.
+    """Counts of scores in bins of one width, by what is counted.
 
     Attributes:
         low: where the first bin begins
         width: of each bin
-        counts: by what is counted
-        below: of all that is counted, what lies below the first bin and is counted in it
-        above: what lies above the last bin and is counted in it
+        counts: in each bin
+        below: what lies below the first bin
+        above: what lies above the last bin
     """
 
     low: float
     width: float
     counts: dict[str, list[int]]
-    below: int = 0
-    above: int = 0
+    below: dict[str, int]
+    above: dict[str, int]
+
+    def total(self, name: str) -> int:
+        """How many scores were counted, wherever they lie."""
+        return self.below[name] + sum(self.counts[name]) + self.above[name]
 
     @property
     def edges(self) -> list[float]:
@@ -59,23 +63,23 @@ def histogram(fine: dict[str, Int64[np.ndarray, "bins"]]) -> Histogram:
     Example:
         >>> found = histogram({"all": fine_counts(np.float32([0.1001, 0.1002, 0.3]))})
         >>> found.low, found.width, sum(found.counts["all"]), found.below, found.above
-        (0.1, 0.005, 3, 0, 0)
+        (0.1, 0.005, 3, {'all': 0}, {'all': 0})
     """
     every = sum(fine.values(), np.zeros(FINE, np.int64))
     total = int(every.sum())
     if not total:
-        return Histogram(0.0, 2 / FINE, {name: [] for name in fine})
+        none = dict.fromkeys(fine, 0)
+        return Histogram(0.0, 2 / FINE, {name: [] for name in fine}, none, none)
     ends = np.searchsorted(np.cumsum(every), [int(TAIL * total) + 1, total - int(TAIL * total)])
     for factor in _FACTORS:
         first, last = int(ends[0]) // factor, int(ends[1]) // factor
         if last - first < MOST:
             break
-    counts = {}
-    for name, one in fine.items():
-        bins = one.reshape(-1, factor).sum(1)
-        shown = bins[first : last + 1].copy()
-        shown[0] += bins[:first].sum()
-        shown[-1] += bins[last + 1 :].sum()
-        counts[name] = shown.tolist()
-    low, width = round(first * factor * 2 / FINE - 1, 6), round(factor * 2 / FINE, 6)
-    return Histogram(low, width, counts, int(every[: first * factor].sum()), int(every[(last + 1) * factor :].sum()))
+    begin, end = first * factor, (last + 1) * factor
+    return Histogram(
+        round(begin * 2 / FINE - 1, 6),
+        round(factor * 2 / FINE, 6),
+        {name: one[begin:end].reshape(-1, factor).sum(1).tolist() for name, one in fine.items()},
+        {name: int(one[:begin].sum()) for name, one in fine.items()},
+        {name: int(one[end:].sum()) for name, one in fine.items()},
+    )

@@ -60,46 +60,50 @@ def windowed(name: str, title: str, numbers: Numbers) -> PlotShown:
         sentence = f"What stays has {ranks}: scores from {cuts[1][0]:.4f} down to just above {cuts[0][0]:.4f}."
     else:
         sentence = f"What stays has {ranks}{', in each cluster: there is no one cut' if cut is None else ''}."
-    (behind, before), (front, after) = ((key.partition(", ")[2], counts) for key, counts in scores.counts.items())
+    names, (before, after) = list(scores.counts), scores.counts.values()
+    behind, front = (one.partition(", ")[2] for one in names)
     label = f"{name} cosine"
     return PlotShown(
         plots.score_plot(f"{name}-scores", scores.edges, before, after, cuts, label),
         f"Histogram of the {label}, {behind} and {front}. {sentence}",
         title,
         (
-            ("soft", f"{behind}: {sum(before):,} rows"),
-            ("accent", f"{front}: {sum(after):,}"),
+            ("soft", f"{behind}: {scores.total(names[0]):,} rows"),
+            ("accent", f"{front}: {scores.total(names[1]):,}"),
             ("mark", "the window that stays"),
         ),
-        (sentence, *ends(scores)),
+        (sentence, *beyond(scores)),
         (label, behind, front),
-        list(zip(bins(scores), map(count, before), map(count, after), strict=True)),
+        score_lines(scores),
     )
 
 
-def bins(scores: Histogram) -> list[str]:
-    """What lies in each bin, as a table says it."""
-    found = [f"{low:.4f} to {high:.4f}" for low, high in itertools.pairwise(scores.edges)]
-    if scores.below:
-        found[0] = f"below {scores.edges[1]:.4f}"
-    if scores.above:
-        found[-1] = f"from {scores.edges[-2]:.4f}"
-    return found
+def score_lines(scores: Histogram) -> list[tuple[str, ...]]:
+    """How many scores lie in each bin, and beyond them, as lines of a table."""
+    edges = scores.edges
+    names = [f"{low:.4f} to {high:.4f}" for low, high in itertools.pairwise(edges)]
+    counts = zip(*scores.counts.values(), strict=True)
+    lines = [(name, *map(count, of)) for name, of in zip(names, counts, strict=True)]
+    if any(scores.below.values()):
+        lines.insert(0, (f"below {edges[0]:.4f}", *map(count, scores.below.values())))
+    if any(scores.above.values()):
+        lines.append((f"from {edges[-1]:.4f}", *map(count, scores.above.values())))
+    return lines
 
 
-def ends(scores: Histogram) -> tuple[str, ...]:
-    """What is said of scores that lie beyond the plot."""
-    low, high = scores.edges[0], scores.edges[-1]
-    beyond = ((scores.below, f"below {low:g} in the first bin"), (scores.above, f"from {high:g} in the last"))
-    said = " and ".join(f"{number:,} {where}" for number, where in beyond if number)
-    return (f"Few lie far out: {said}.",) if said else ()
+def beyond(scores: Histogram) -> tuple[str, ...]:
+    """What is said of scores that lie beyond the plot; of the last ones that are counted."""
+    name, low, high = list(scores.counts)[-1], scores.edges[0], scores.edges[-1]
+    found = ((scores.below[name], f"below {low:g}"), (scores.above[name], f"from {high:g}"))
+    said = " and ".join(f"{number:,} {where}" for number, where in found if number)
+    return (f"Not drawn, of the blue: {said}.",) if said else ()
 
 
 def duplicates_plot(numbers: Numbers) -> PlotShown:
     """The histogram of the cosine of each duplicate to the row that stands for it."""
     scores, at = numbers.scores["kept"], f"threshold {numbers.threshold:g}"
     (counts,) = scores.counts.values()
-    below, total = numbers.chained_rows, sum(counts)
+    below, total = numbers.chained_rows, numbers.fates["duplicate"]
     sentence = (
         f"{below:,} of {total:,} duplicates ({percent(below, total)}) are not above the {at} themselves: a chain of "
         f"others joins them to the row that stays."
@@ -110,9 +114,9 @@ def duplicates_plot(numbers: Numbers) -> PlotShown:
         f"Histogram of the {label}. {sentence}",
         "Duplicate and kept row",
         (("accent", f"duplicates: {total:,}"), ("mark", "threshold")),
-        (sentence, *ends(scores)),
+        (sentence, *beyond(scores)),
         (label, "duplicates"),
-        list(zip(bins(scores), map(count, counts), strict=True)),
+        score_lines(scores),
     )
 
 
