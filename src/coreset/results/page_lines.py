@@ -180,7 +180,10 @@ def cost_lines(numbers: Numbers) -> Iterator[tuple[str, ...]]:
     """What each stage took, as far as it is noted."""
     for one in numbers.stages:
         if cost := one.cost:
-            began, host = shown.shown(str(cost.get("began", "-")).replace("T", " ")), shown.shown(cost.get("host"), 60)
+            began, host = (
+                shown.shown(str(cost.get("began", "-"))[:19].replace("T", " ")),
+                shown.shown(cost.get("host"), 60),
+            )
             took = shown.seconds(cost.get("seconds")), shown.size(cost.get("peak_resident_bytes"))
             yield f"{one.name}/", began, host, *took, count(cost.get("workers"))
 

@@ -96,7 +96,7 @@ def beyond(scores: Histogram) -> tuple[str, ...]:
     name, low, high = list(scores.counts)[-1], scores.edges[0], scores.edges[-1]
     found = ((scores.below[name], f"below {low:g}"), (scores.above[name], f"from {high:g}"))
     said = " and ".join(f"{number:,} {where}" for number, where in found if number)
-    return (f"Not drawn, of the blue: {said}.",) if said else ()
+    return (f"Not drawn: {said} ({name.partition(', ')[2]}).",) if said else ()
 
 
 def duplicates_plot(numbers: Numbers) -> PlotShown:
