@@ -54,6 +54,7 @@ COMPARED = ("clusters", "dedup", "coreset")
 START = "start"
 
 Places = tuple[tuple[Any, str], ...]
+Pictures = tuple[str, Sequence[tuple[int, int]]]
 KERNEL: dict[str, Places] = {
     "connected_components": ((components, "connected_components"),),
     "nearest_centroids": ((nearest, "nearest_centroids"),),
@@ -118,8 +119,14 @@ class Measured:
     hashes: dict[str, str] = field(default_factory=dict)
 
 
-def made_rows(folder: Path, params: MadeParams) -> Path:
-    """A run folder whose ``rows/`` are complete: made now, or found as an earlier call left them."""
+def made_rows(folder: Path, params: MadeParams, pictures: Pictures | None = None) -> Path:
+    """A run folder whose ``rows/`` are complete: made now, or found as an earlier call left them.
+
+    Args:
+        folder: in which it stands
+        params: of the rows
+        pictures: a source, and places in it; each row gets one. None for rows without pictures
+    """
     run = folder / params.name
 
     def tasks() -> Iterator[Task]:
@@ -127,13 +134,15 @@ def made_rows(folder: Path, params: MadeParams) -> Path:
         made = windows(params.count, params.dimension, kind, clusters=params.clusters, seed=params.seed)
         stream = enumerate(made)
         for number in range(-(-params.count // WINDOW)):
-            yield Task(f"{run}/rows/{number:05d}", write_window, (stream, number, params.seed))
+            yield Task(f"{run}/rows/{number:05d}", write_window, (stream, number, params.seed, pictures))
 
     complete(Stage(f"{run}/rows", params, tasks, None, rows.receipt_of), in_process)
     return run
 
 
-def write_window(stream: Iterator[tuple[int, Rows]], number: int, seed: int, part: Part) -> Summary:
+def write_window(
+    stream: Iterator[tuple[int, Rows]], number: int, seed: int, pictures: Pictures | None, part: Part
+) -> Summary:
     """Write a window as a part, after passing over the windows before it that are there already."""
     made = next(window for at, window in stream if at == number)
     count, dimension = made.vectors.shape
@@ -151,6 +160,10 @@ def write_window(stream: Iterator[tuple[int, Rows]], number: int, seed: int, par
         "source_row": np.arange(count),
         "vector_row": np.arange(count),
     }
+    if pictures is not None:
+        source, places = pictures
+        offsets, sizes = zip(*(places[row % len(places)] for row in range(count)), strict=True)
+        columns |= {"source": [source] * count, "image_offset": offsets, "image_bytes": sizes}
     columns |= {name: [None] * count for name in rows.ROWS.names if name not in columns}
     table = rows.PartTable(part, rows.ROWS)
     table.write(pa.table(columns, schema=rows.ROWS))

@@ -22,6 +22,8 @@ for name in ("CORESET_RUN", "CORESET_FAULT"):
 from command import done  # noqa: E402  after the environment is set
 from shards import recipe, write_clip, write_shards  # noqa: E402
 
+import coreset  # noqa: E402  after the environment is set
+
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +46,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pristine: Path) -> Pat
     folder = shutil.copytree(pristine, tmp_path_factory.mktemp("undisturbed") / "place")
     done("run", "--max-bad", "10", cwd=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> coreset.Run:
+    """The finished run of the demo; not to be written to."""
+    run = coreset.Run(str(tmp_path_factory.mktemp("demo") / "run"))
+    coreset.selected(run, coreset.read_recipe(coreset.DEMO_RECIPE))
+    return run
 
 
 @pytest.fixture

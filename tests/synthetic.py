@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +15,9 @@ from coreset.cluster import ClusterParams, centroids_stage, clusters_stage, reso
 from coreset.dedup import DedupParams, dedup_stage
 from coreset.engine.local import in_process
 from coreset.engine.stage import Execute, Parts, Stage, Task, complete
+from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sample import SampleParams, sample_stage
+from coreset.sources.pairs import Reject
 
 MEMORY = 1 << 28
 
@@ -31,12 +33,17 @@ class GivenParams:
 
 @dataclass(frozen=True)
 class Given:
-    """Rows as an encoder could have left them; a text cosine of NaN is that of a row without a caption."""
+    """Rows as an encoder could have left them; a text cosine of NaN is that of a row without a caption.
+
+    `texts` are values by column and key, such as captions and urls; `rejects` go into quarantine with the first part.
+    """
 
     keys: list[str]
     vectors: np.ndarray
     text_cosine: np.ndarray
     centroids: np.ndarray
+    texts: dict[str, dict[str, str]] = field(default_factory=dict)
+    rejects: list[Reject] = field(default_factory=list)
 
 
 def write_given(given: Given, chosen: Sequence[int], name: str, part) -> dict[str, int]:
@@ -55,9 +62,13 @@ def write_given(given: Given, chosen: Sequence[int], name: str, part) -> dict[st
         "vector_row": np.arange(len(keys)),
     }
     columns |= {name: [None] * len(keys) for name in rows.ROWS.names if name not in columns}
+    columns |= {name: [texts.get(key) for key in keys] for name, texts in given.texts.items()}
+    rejects = given.rejects if part.name == "00000" else []
+    write_quarantine("embed", rejects, name, part)
     table = rows.PartTable(part, rows.ROWS)
     table.write(pa.table(columns, schema=rows.ROWS))
-    return table.close({"samples": len(keys), "rows": len(keys), "quarantined": 0})
+    refused = sum(reject.rows for reject in rejects)
+    return table.close({"samples": len(keys) + refused, "rows": len(keys), "quarantined": refused})
 
 
 def rows_of(folder: Path, given: Given, parts: int, execute: Execute = in_process) -> Parts:
@@ -69,7 +80,8 @@ def rows_of(folder: Path, given: Given, parts: int, execute: Execute = in_proces
             name = f"{number:05d}.tar"
             yield Task(f"{folder}/rows/{number:05d}", write_given, (given, chosen, name), chosen)
 
-    return complete(Stage(f"{folder}/rows", GivenParams(), tasks, None, rows.receipt_of), execute)
+    stage = Stage(f"{folder}/rows", GivenParams(), tasks, None, rows.receipt_of, aside=ASIDES)
+    return complete(stage, execute)
 
 
 def selected_from(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import coreset
-from coreset.demo import FOLDER, RECIPE
+from coreset.demo import FOLDER
 
 SHARDS = Path(FOLDER) / "shards"
 
@@ -21,10 +21,8 @@ def size_below(folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> coreset.Run:
-    run = coreset.Run(str(tmp_path_factory.mktemp("demo") / "run"))
-    coreset.selected(run, coreset.read_recipe(RECIPE))
-    return run
+def run(demo: coreset.Run) -> coreset.Run:
+    return demo
 
 
 def test_pictures_and_model_stay_small() -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
+    from coreset.results.report import Report, report
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -59,6 +60,7 @@ __all__ = [
     "OpenedRun",
     "Parts",
     "Recipe",
+    "Report",
     "Run",
     "SampleParams",
     "Step",
@@ -76,6 +78,7 @@ __all__ = [
     "picture_bytes",
     "quarantined",
     "read_recipe",
+    "report",
     "rows_with_fate",
     "sampled",
     "selected",
@@ -98,6 +101,7 @@ _HOMES = {
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
+    "coreset.results.report": ("Report", "report"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

@@ -111,3 +111,23 @@ def map_(
         print_json({"file": file, "points": count})
     else:
         out(f"{count:,} points: {file}")
+
+
+@app.command(cls=HelpWithDefaults)
+def report(
+    run: RunFolder = "run",
+    out: Annotated[
+        str | None, typer.Option("--out", help="The folder to write. [default: RUN/report]", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn to be shown.")] = 0,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Show no pictures, and read no tars.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write a page that shows what was kept, what was thrown away and why, with pictures; one file, no network."""
+    from coreset.cli.show import report_result
+    from coreset.results.report import report as reported
+
+    with CommonOptions(run, quiet=quiet, as_json=json).reading() as run_of:
+        found = reported(run_of.folder, out, seed, not no_pictures, run_of.progress)
+    report_result(found, json)

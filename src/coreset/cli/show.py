@@ -19,6 +19,7 @@ from coreset.engine.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from coreset.recipe import Recipe
+    from coreset.results.report import Report
 
 FOLDERS = ("rows", "centroids", "clusters", "dedup", "coreset")
 EXAMPLES = 5
@@ -161,11 +162,15 @@ def next_steps(run: str, after: str) -> list[str]:
         return ["", f"vectors and rows: {run}/rows/", f"next: coreset dedup{flag}"]
     if after == "dedup":
         return ["", f"every row with its component: {run}/dedup/", f"next: coreset sample{flag} -n N"]
-    lines = ["", "the coreset:", *(f"  {name}" for name in coreset_files(run))]
-    if after == "demo":
-        lines += [f"try next: coreset dedup{flag} --threshold 0.9 && coreset sample{flag} -n 20"]
-        lines += ["your own:  coreset init 'shards/*.tar' && coreset run"]
-    return lines
+    lines = ["the coreset:", *(f"  {name}" for name in coreset_files(run))]
+    if after != "demo":  # a file is the last word
+        return ["", f"what stays, what goes and why: coreset report{flag}", *lines]
+    return [
+        *("", *lines),
+        f"see it:    coreset report{flag}",
+        f"try next:  coreset dedup{flag} --threshold 0.9 && coreset sample{flag} -n 20",
+        "your own:  coreset init 'shards/*.tar' && coreset run",
+    ]
 
 
 def sweep_result(thresholds: Sequence[float], kept: Sequence[int], total: int, as_json: bool) -> None:
@@ -196,6 +201,16 @@ def fates_result(location: str, counts: Mapping[str, int], as_json: bool) -> Non
     table.add_row("in all", f"{total:,}", percent(total, total))
     console().print(table)
     out(location)
+
+
+def report_result(found: Report, as_json: bool) -> None:
+    """Say where a report lies."""
+    if as_json:
+        print_json(dataclasses.asdict(found))
+        return
+    without = f", {found.without:,} without" if found.without else ""
+    out(f"{found.bytes / 1e6:.1f} MB, {found.pictures:,} rows with a picture{without}; every number: {found.numbers}")
+    out(found.page)
 
 
 def status_result(run: str, as_json: bool) -> None:

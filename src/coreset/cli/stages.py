@@ -269,7 +269,7 @@ def sweep(
     step: Annotated[float, typer.Option("--step", min=0.0001, max=0.5, help="Between two thresholds.")] = 0.01,
     plot: Annotated[
         str | None,
-        typer.Option("--plot", help="Draw the curve, too: a .svg, .png or .pdf file; needs coreset[plot]."),
+        typer.Option("--plot", help="Draw the curve, too: a .svg, .png or .pdf file."),
     ] = None,
     run: RunFolder = "run",
     workers: Workers = None,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from coreset import rows
 from coreset.account import funnel
-from coreset.engine.errors import InvariantError, UsageError
+from coreset.engine.errors import InputError, InvariantError, UsageError
 from coreset.engine.files import TEMPORARY, Location, Outgoing, join, names_in
 from coreset.results.fate import BATCH_ROWS, QUARANTINED, Decided, decided, fated_tables
 
@@ -91,9 +91,15 @@ def check_counts(run: Location, counts: dict[str, int]) -> None:
     """Compare the fates with the funnel.
 
     Raises:
+        InputError: A stage is gone, or was made anew, since the run was selected: there is no funnel.
         InvariantError: They are not as many samples as came in, or others than the coreset has were kept.
     """
     steps = {step.name: step.rows for step in funnel(run)}
+    if "coreset" not in steps:
+        raise InputError(
+            f"A stage of {run} is gone, or was made anew, since dedup/ was made from it (`coreset status` says which); "
+            f"run `coreset dedup` and `coreset sample` first."
+        )
     total = sum(counts.values())
     if total != steps["samples"] or counts.get("kept", 0) != steps["coreset"]:
         raise InvariantError(

@@ -1,11 +1,11 @@
-"""Pictures of figures, with matplotlib: an extra, `pip install 'coreset[plot]'`."""
+"""Pictures of figures, with matplotlib."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 
-from coreset.engine.errors import InputError, UsageError
+from coreset.engine.errors import UsageError
 from coreset.engine.files import write_bytes
 
 KINDS = ("svg", "png", "pdf")
@@ -28,16 +28,10 @@ def kind_of(location: str) -> str:
 
 
 def draw_sweep(location: str, thresholds: Sequence[float], kept: Sequence[int], total: int) -> None:
-    """Write the curve of the kept share against the threshold.
+    """Write the curve of the kept share against the threshold."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        InputError: matplotlib is not installed.
-    """
     kind = kind_of(location)
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("--plot needs matplotlib; pip install 'coreset[plot]'.") from error
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(thresholds, [100 * count / total for count in kept], marker="o", markersize=3)
