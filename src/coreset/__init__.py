@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
+    from coreset.results.missed import missed
+    from coreset.results.misses import Estimated, Missed
     from coreset.results.opened import OpenedRun, open_run
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
@@ -52,8 +54,10 @@ __all__ = [
     "DedupParams",
     "EmbedParams",
     "Encoder",
+    "Estimated",
     "ImportParams",
     "Inspected",
+    "Missed",
     "OpenedRun",
     "Parts",
     "Recipe",
@@ -68,6 +72,7 @@ __all__ = [
     "imported",
     "in_process",
     "inspect",
+    "missed",
     "on_processes",
     "open_run",
     "parsed_recipe",
@@ -94,6 +99,8 @@ _HOMES = {
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
+    "coreset.results.missed": ("missed",),
+    "coreset.results.misses": ("Estimated", "Missed"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
