@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from coreset.import_ import ImportParams
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
+    from coreset.results.chained import Chain, Chains, Level
+    from coreset.results.chains import chains
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.missed import missed
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEMO_RECIPE",
+    "Chain",
+    "Chains",
     "ClusterParams",
     "CoresetError",
     "DedupParams",
@@ -57,6 +61,7 @@ __all__ = [
     "Estimated",
     "ImportParams",
     "Inspected",
+    "Level",
     "Missed",
     "OpenedRun",
     "Parts",
@@ -65,6 +70,7 @@ __all__ = [
     "SampleParams",
     "Step",
     "Verified",
+    "chains",
     "clustered",
     "deduplicated",
     "embedded",
@@ -97,6 +103,8 @@ _HOMES = {
     "coreset.import_": ("ImportParams",),
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
+    "coreset.results.chained": ("Chain", "Chains", "Level"),
+    "coreset.results.chains": ("chains",),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.missed": ("missed",),

@@ -12,14 +12,15 @@ import pyarrow as pa
 from jaxtyping import Bool, Float16, Int32, Int64
 
 from coreset import rows
-from coreset.engine.errors import InputError, UsageError
-from coreset.engine.files import Location, join, read_json
+from coreset.engine.errors import UsageError
+from coreset.engine.files import Location, join
 from coreset.engine.local import in_process
 from coreset.engine.progress import Progress, quiet, ticker
-from coreset.engine.stage import PARQUET, Execute, Needs, Parts, open_parts
+from coreset.engine.stage import PARQUET, Execute, Needs, Parts
 from coreset.numeric.intervals import Interval, pairs_interval, ratio_interval, share_interval
 from coreset.numeric.ranks import rows_in_order
 from coreset.results.misses import ROWS, SEED, Estimated, Missed
+from coreset.results.standing import deduplicated
 from coreset.slices import Slice, cluster_ranges, keys_in_order, slices_of
 
 T = TypeVar("T")
@@ -90,8 +91,8 @@ def missed(
     """
     if count < 1:
         raise UsageError(f"--rows {count} must be at least 1.")
-    clusters, dedup = standing_parts(run)
-    threshold = float((read_json(join(dedup.folder, "plan.json")) or {})["params"]["threshold"])
+    found = deduplicated(run)
+    clusters, dedup, threshold = found.clusters, found.dedup, found.params.threshold
     every = enumerate(clusters.locations())
     calls = [partial(smallest_hashes, where, number, seed, count) for number, where in every]
     drawn = _sum(calls, partial(smallest, count=count), execute, memory, progress, "draw rows")
@@ -102,21 +103,9 @@ def missed(
         partial(range_counted, given, clustered, where, sampled, threshold, memory)
         for clustered, where in zip(ranges, dedup.locations(), strict=True)
     ]
-    found = _sum(searches, Counted.__add__, execute, memory, progress, "search rows")
+    counted = _sum(searches, Counted.__add__, execute, memory, progress, "search rows")
     count_of_clusters = len(rows.open_array(clusters.locations(rows.OFFSETS)[0])) - 1
-    return estimated(found, threshold, count_of_clusters, dedup.counts, seed)
-
-
-def standing_parts(run: Location) -> tuple[Parts, Parts]:
-    """`clusters/` and the `dedup/` that was made from it.
-
-    Raises:
-        InputError: One is not there or not complete, or they do not belong together.
-    """
-    clusters, dedup = open_parts(join(run, "clusters")), open_parts(join(run, "dedup"))
-    if clusters is None or dedup is None or dedup.source != clusters.hash:
-        raise InputError(f"{run} has no complete dedup/ of its clusters/; run `coreset dedup` first, or name a run.")
-    return clusters, dedup
+    return estimated(counted, threshold, count_of_clusters, dedup.counts, seed)
 
 
 def _sum(
