@@ -6,9 +6,6 @@ its own. Then the same sampled rows are searched for by FAISS among the same vec
 """
 
 import argparse
-import json
-import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,7 +15,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-from end_to_end import MadeParams, linked, made_rows
+from end_to_end import MadeParams, children_seconds, linked, made_rows
 
 from coreset import rows
 from coreset.engine.stage import open_parts
@@ -28,16 +25,16 @@ from coreset.results.misses import SEED
 THRESHOLD = 0.86
 
 
-def timed(run: Path, *arguments: str) -> tuple[str, float]:
-    """What a command prints, and the seconds that it takes."""
+def timed(run: Path, *arguments: str) -> tuple[str, float, float]:
+    """What a command prints, the seconds that it takes, and those of processor time."""
     program = [str(Path(sys.executable).with_name("coreset")), arguments[0], "--run", str(run), *arguments[1:]]
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), children_seconds()
     ended = subprocess.run(program, cwd=run, capture_output=True, text=True, check=True)
-    return ended.stdout, time.perf_counter() - begun
+    return ended.stdout, time.perf_counter() - begun, children_seconds() - before
 
 
-def faiss_pairs(run: Path, count: int) -> tuple[int, float]:
-    """Pairs (sampled row, row) above the threshold as FAISS finds them, each sampled row with itself, too; seconds."""
+def faiss_pairs(run: Path, count: int) -> tuple[int, float, float]:
+    """Pairs (sampled row, row) above the threshold as FAISS finds them, each row with itself, too; seconds."""
     clusters = open_parts(f"{run}/clusters")
     if clusters is None:
         sys.exit(f"{run} has no clusters/.")
@@ -46,14 +43,14 @@ def faiss_pairs(run: Path, count: int) -> tuple[int, float]:
     for some in drawn[1:]:
         whole = smallest(whole, some, count=count)
     queries = with_vectors(clusters, whole).vectors.astype(np.float32)
-    found, begun = 0, time.perf_counter()
+    found, begun, before = 0, time.perf_counter(), time.process_time()
     for where in clusters.locations():
         vectors = rows.open_vectors(where)
         for start in range(0, len(vectors), 65_536):
             index = faiss.IndexFlatIP(vectors.shape[1])
             index.add(vectors[start : start + 65_536].astype(np.float32))
             found += len(index.range_search(queries, THRESHOLD)[1])
-    return found, time.perf_counter() - begun
+    return found, time.perf_counter() - begun, time.process_time() - before
 
 
 def main() -> None:
@@ -69,18 +66,16 @@ def main() -> None:
     source = made_rows(given.folder.resolve(), MadeParams(given.rows))
     sampled = ("--rows", str(given.sampled), "--memory", given.memory)
     for clusters in given.clusters:
-        run = linked(source, source / f"run-{clusters}", ("rows",))
-        timed(run, "dedup", "--quiet", "--clusters", str(clusters), "--memory", given.memory)
-        os.sync()
-        print(timed(run, "missed", *sampled)[0])
-        said, seconds = timed(run, "missed", "--json", *sampled)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-        print(
-            f"coreset missed {seconds:.1f} s; largest process so far {peak:,} MiB; {json.loads(said)['sampled']:,} rows"
-        )
+        run = source / f"run-{clusters}"
+        if not (run / "dedup" / "stage.json").exists():  # an earlier call was interrupted
+            linked(source, run, ("rows",))
+            timed(run, "dedup", "--quiet", "--clusters", str(clusters), "--memory", given.memory)
+        shown, seconds, cpu = timed(run, "missed", *sampled)
+        print(shown)
+        print(f"coreset missed {seconds:.1f} s, {cpu:.1f} s of processor time, the start of the program included")
         if given.faiss:
-            pairs, took = faiss_pairs(run, given.sampled)
-            print(f"FAISS, search alone {took:.1f} s; {pairs:,} pairs, each row with itself among them", flush=True)
+            pairs, seconds, cpu = faiss_pairs(run, given.sampled)
+            print(f"FAISS, search alone {seconds:.1f} s, {cpu:.1f} s of processor time; {pairs:,} pairs", flush=True)
         shutil.rmtree(run)
     shutil.rmtree(source)
 

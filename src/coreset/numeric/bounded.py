@@ -112,19 +112,21 @@ def _grouped(
     pairs: NearPairs, distances: Float64[np.ndarray, "n"], order: UInt64[np.ndarray, "n"], keep: Keep
 ) -> Int64[np.ndarray, "n"]:
     """All rounds at once, given every pair above the bound: the kept row of each row."""
-    kept = np.arange(len(order))
-    near = _graph(pairs.i, pairs.j, len(order))
-    joined = _graph(pairs.i[pairs.joined], pairs.j[pairs.joined], len(order))
-    rows = np.arange(len(order))
-    while len(rows):
-        labels = graph_components(joined, directed=False)[1].astype(np.int64)
-        chosen = chosen_members(labels, distances[rows], order[rows], keep)
+    n = len(order)
+    kept, label_of = np.arange(n), np.full(n, -1)
+    near = _graph(pairs.i, pairs.j, n)
+    joined = _graph(pairs.i[pairs.joined], pairs.j[pairs.joined], n)
+    rows = np.arange(n)
+    while joined.nnz:  # a row without an edge is kept for itself
+        labels = graph_components(joined, connection="strong")[1].astype(np.int64)  # edges both ways: all are strong
+        label_of[rows] = labels
+        chosen = rows[chosen_members(labels, distances[rows], order[rows], keep)]
         about = near[chosen].tocoo()  # row c: the rows that are near the kept one of component c
-        stays = np.zeros(len(rows), np.bool_)
-        stays[chosen] = True
-        stays[about.col[labels[about.col] == about.row]] = True
-        kept[rows[stays]] = rows[chosen[labels[stays]]]
-        near, joined, rows = near[~stays][:, ~stays], joined[~stays][:, ~stays], rows[~stays]
+        label_of[about.col[label_of[about.col] == about.row]] = -1
+        label_of[chosen] = -1
+        stays = label_of[rows] < 0
+        kept[rows[stays]] = chosen[labels[stays]]
+        joined, rows = joined[~stays][:, ~stays], rows[~stays]
     return kept
 
 
