@@ -38,25 +38,33 @@ if TYPE_CHECKING:
     from coreset.import_ import ImportParams
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
+    from coreset.results.chains import chains
     from coreset.results.explain import Explained
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
+    from coreset.results.missed import missed
+    from coreset.results.misses import Estimated, Missed
     from coreset.results.opened import OpenedRun, open_run
     from coreset.results.report import Report, report
+    from coreset.results.stretched import Chains, Level, StretchedComponent
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
 
 __all__ = [
     "DEMO_RECIPE",
+    "Chains",
     "ClusterParams",
     "CoresetError",
     "DedupParams",
     "EmbedParams",
     "Encoder",
+    "Estimated",
     "Explained",
     "ImportParams",
     "Inspected",
+    "Level",
+    "Missed",
     "OpenedRun",
     "Parts",
     "Recipe",
@@ -64,7 +72,9 @@ __all__ = [
     "Run",
     "SampleParams",
     "Step",
+    "StretchedComponent",
     "Verified",
+    "chains",
     "clustered",
     "deduplicated",
     "embedded",
@@ -72,6 +82,7 @@ __all__ = [
     "imported",
     "in_process",
     "inspect",
+    "missed",
     "on_processes",
     "open_run",
     "parsed_recipe",
@@ -98,8 +109,12 @@ _HOMES = {
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.explain": ("Explained",),
+    "coreset.results.stretched": ("StretchedComponent", "Chains", "Level"),
+    "coreset.results.chains": ("chains",),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
+    "coreset.results.missed": ("missed",),
+    "coreset.results.misses": ("Estimated", "Missed"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.report": ("Report", "report"),
     "coreset.results.verdict": ("Verified",),

@@ -15,12 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 from command import check_refused, coreset, done, started, wait_until
 from folders import random_vectors, write_clip_retrieval
+from synthetic import random_given, selected_from
 
 from coreset import rows, verify
+from coreset.dedup import DedupParams
 from coreset.engine import files
 from coreset.engine.lock import sole_writer
-from coreset.results import check_files
+from coreset.engine.stage import open_parts
+from coreset.results import check_dedup, check_files
+from coreset.results.found import total
 from coreset.results.verdict import Verified
+from coreset.sample import SampleParams
 
 BAD = ("--max-bad", "10")
 STAGES = ("rows", "centroids", "clusters", "forest", "dedup", "coreset")
@@ -192,6 +197,18 @@ def test_a_stage_made_from_what_changed_is_out_of_date_and_not_wrong(place: Path
     said = done("verify", "-q", cwd=place)
     assert "out of date" in said.out
     assert states(verify(str(place / "run"))) == {**dict.fromkeys(STAGES, "ok"), "coreset": "out of date"}
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.4, 0.7])
+def test_a_bound_is_checked_too(bound: float, tmp_path: Path) -> None:
+    made = DedupParams(0.7, min_kept_cosine=bound)
+    clusters, dedup, _ = selected_from(tmp_path, random_given(0, most=60), made, SampleParams(n=1, allow_fewer=True))
+    centroids = open_parts(f"{tmp_path}/centroids")
+    assert centroids is not None
+    for other in (0.0, 0.4, 0.7):
+        params = DedupParams(0.7, min_kept_cosine=other)
+        calls = check_dedup.dedup_calls(dedup, clusters, centroids, params, full=True, memory=1 << 26)
+        assert bool(total(call() for call in calls).count) == (other != bound)
 
 
 def test_a_run_that_is_being_written_is_left_alone(place: Path) -> None:

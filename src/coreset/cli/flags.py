@@ -47,6 +47,9 @@ Clusters = Annotated[int | None, typer.Option("--clusters", help="cluster.cluste
 Centroids = Annotated[str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False)]
 Exclude = Annotated[str | None, typer.Option("--exclude", help="cluster.exclude", show_default=False)]
 Keep = Annotated[str | None, typer.Option("--keep", help="dedup.keep", show_default=False)]
+MinKeptCosine = Annotated[
+    float | None, typer.Option("--min-kept-cosine", help="dedup.min_kept_cosine", show_default=False)
+]
 KeepFraction = Annotated[
     str | None,
     typer.Option(

@@ -16,9 +16,11 @@ from coreset.engine.errors import InputError
 from coreset.engine.files import Location
 from coreset.results.beside import clusters_behind
 from coreset.results.chain import component_graph
+from coreset.results.chains import chains
 from coreset.results.explain import Explained, explained_keys
 from coreset.results.fate import Decided, decided, fated_tables, picture_bytes, rows_with_fate
 from coreset.results.lookup import component_places, place_of, rows_at
+from coreset.results.stretched import Chains
 
 
 def open_run(run: Location) -> OpenedRun:
@@ -106,6 +108,10 @@ class OpenedRun:
         if key not in found:
             raise InputError(f"{key} is no key of {self.folder}; `coreset explain KEY` says which ones are near.")
         return found[key]
+
+    def chains(self, n: int = 20) -> Chains:
+        """How far components are stretched, with the n most stretched and the n largest ones."""
+        return chains(self.folder, n)
 
     def picture(self, row: Mapping[str, Any]) -> bytes:
         """The stored bytes of a row's picture, from its place in its tar or Parquet; nothing is scanned.
