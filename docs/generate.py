@@ -6,6 +6,7 @@ Run from anywhere: `python docs/generate.py`, after every change of a flag, a pa
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import sys
 import typing
@@ -18,6 +19,7 @@ from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 from coreset import rows
 from coreset.cli.commands import app
 from coreset.engine.errors import CoresetError
+from coreset.mixture.recipe import Mixture, Part, Source
 from coreset.recipe import STAGES, settable, toml_value
 from coreset.results.fate import EXCLUDED
 from coreset.sample import FATES
@@ -39,6 +41,9 @@ RECIPE_INTRODUCTION = """\
 `coreset init` writes one with every parameter. `input` is a list of shards: paths, globs, braces, or
 `.txt` files that hold one of these a line; or one folder of vectors, to which `[import]` applies instead of
 `[embed]`. Relative paths start from the recipe's folder. An unknown name is an error."""
+MIXTURE_INTRODUCTION = """\
+What `coreset mix` takes: a few keys of the whole, then a section for each source. [Mixing](mixing.md) has an example.
+An unknown name is an error."""
 FORMATS_INTRODUCTION = f"""\
 Vectors are `.npy` files of float16, C order, shape (n, d). Everything else is Parquet, compressed with
 zstd, in row groups of {rows.GROUP_ROWS:,} rows. [The run directory](run-directory.md) says which files
@@ -111,6 +116,8 @@ def cli_page() -> Iterator[str]:
         yield from command_section(name, callback)
     yield ""
     yield from recipe_section()
+    yield ""
+    yield from mixture_section()
     yield ""
     yield from exit_section()
 
@@ -191,6 +198,23 @@ def recipe_section() -> Iterator[str]:
             default = toml_value(field.default)
             shown = "none" if default is None else f"`{default}`"
             yield f"| `{field.name}` | {shown} | {cell(field.metadata['help'])} |"
+
+
+def mixture_section() -> Iterator[str]:
+    """Lines about the recipe of a mixture."""
+    yield "## The recipe of a mixture"
+    yield ""
+    yield MIXTURE_INTRODUCTION
+    for name, kind in (("The whole", Mixture), ("[source.NAME]", Source), ("exclude", Part)):
+        yield ""
+        yield f"### {name}"
+        yield ""
+        yield "| key | default | meaning |"
+        yield "|---|---|---|"
+        for field in dataclasses.fields(kind):
+            if field.metadata:
+                shown = None if field.default is dataclasses.MISSING else toml_value(field.default)
+                yield f"| `{field.name}` | {f'`{shown}`' if shown else 'none'} | {cell(field.metadata['help'])} |"
 
 
 def exit_section() -> Iterator[str]:
