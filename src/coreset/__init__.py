@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.fate import picture_bytes, rows_with_fate
+    from coreset.results.in_place import Filter, filter  # noqa: A004  read as coreset.filter
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
     from coreset.results.verdict import Verified
@@ -52,6 +53,7 @@ __all__ = [
     "DedupParams",
     "EmbedParams",
     "Encoder",
+    "Filter",
     "ImportParams",
     "Inspected",
     "OpenedRun",
@@ -64,6 +66,7 @@ __all__ = [
     "clustered",
     "deduplicated",
     "embedded",
+    "filter",
     "funnel",
     "imported",
     "in_process",
@@ -93,6 +96,7 @@ _HOMES = {
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
+    "coreset.results.in_place": ("Filter", "filter"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.verdict": ("Verified",),
