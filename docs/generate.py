@@ -21,12 +21,20 @@ from coreset.cli.commands import app
 from coreset.engine.errors import CoresetError
 from coreset.mixture.recipe import Mixture, Part, Source
 from coreset.recipe import STAGES, settable, toml_value
+from coreset.results.export.formats import option_help
 from coreset.results.fate import EXCLUDED
 from coreset.sample import FATES
 
 FOLDER = Path(__file__).resolve().parent
 MARK = "<!-- Written by docs/generate.py from {source}: change that, then run `python docs/generate.py`. -->"
-VALUES: dict[Any, str] = {bool: "", int: "N", float: "X", str: "TEXT", tuple[float, float]: "LOW HIGH"}
+VALUES: dict[Any, str] = {
+    bool: "",
+    int: "N",
+    float: "X",
+    str: "TEXT",
+    tuple[float, float]: "LOW HIGH",
+    list[str]: "TEXT...",
+}
 """How the value of a flag is called, by its type."""
 
 ADDED = {"clusters": rows.CLUSTER_COLUMNS, "dedup": rows.DEDUP_COLUMNS}
@@ -156,7 +164,8 @@ def parameters_of(callback: Callable[..., Any]) -> Iterator[tuple[str, str, bool
         if isinstance(info, ArgumentInfo):
             several = list[str] in {kind, *typing.get_args(kind)}
             spelled = info.metavar or name.upper() + ("..." if several else "")
-            yield spelled if required or info.metavar else f"[{spelled}]", str(info.help), False
+            meaning = meaning_of(info, None)
+            yield spelled if required or info.metavar else f"[{spelled}]", meaning, False
         else:
             yield flag_spelling(info, kind), meaning_of(info, parameter.default), True
 
@@ -170,13 +179,15 @@ def flag_spelling(info: OptionInfo, kind: Any) -> str:  # noqa: ANN401  a type, 
     return ", ".join(names).replace("/", ", ") + (f" {VALUES[kind]}" if VALUES[kind] else "")
 
 
-def meaning_of(info: OptionInfo, default: object) -> str:
+def meaning_of(info: OptionInfo | ArgumentInfo, default: object) -> str:
     """What a flag means, with its environment variable and default."""
     stage, _, name = str(info.help).partition(".")
     if stage in STAGES and name in STAGES[stage].__dataclass_fields__:
         found = STAGES[stage].__dataclass_fields__[name]
         said = str(found.metadata["help"])
         return f"{said[0].upper()}{said[1:]}. [{stage}.{name}, default {toml_value(found.default) or 'none'}]"
+    if stage == "export":
+        return option_help(name)
     notes = [f"or ${info.envvar}"] if info.envvar else []
     if default is not None and not isinstance(default, bool):
         notes.append(f"default {default}")

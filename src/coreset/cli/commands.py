@@ -1,6 +1,6 @@
 """All commands: importing this registers them, in the order of the help page."""
 
-from coreset.cli import stages, looking, mixing  # noqa: I001  in this order
+from coreset.cli import stages, looking, exporting, mixing  # noqa: I001  in this order
 from coreset.cli.app import app
 
-__all__ = ["app", "looking", "mixing", "stages"]
+__all__ = ["app", "exporting", "looking", "mixing", "stages"]

@@ -1,0 +1,51 @@
+"""The command that writes chosen rows for a trainer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from coreset.cli.app import app
+from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Overwrite, Quiet, RunFolder, Workers
+
+Where = Annotated[list[str] | None, typer.Option("--where", help="export.where", show_default=False)]
+SamplesPerShard = Annotated[
+    int | None, typer.Option("--samples-per-shard", help="export.samples_per_shard", show_default=False)
+]
+Jpeg = Annotated[bool | None, typer.Option("--jpeg/--keep-bytes", help="export.jpeg", show_default=False)]
+
+
+@app.command(cls=HelpWithDefaults)
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="export.format")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A folder that is new or empty.")],
+    where: Where = None,
+    samples_per_shard: SamplesPerShard = None,
+    jpeg: Jpeg = None,
+    run: RunFolder = "run",
+    workers: Workers = 1,
+    memory: Memory = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the coreset, or rows of any fate, in the form that a trainer's own loader reads."""
+    from coreset.cli.exported import exported_result
+    from coreset.results.export.exporting import export as exported
+
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json)
+    with common.reading() as run_of:
+        found = exported(
+            run_of.folder,
+            form,
+            out,
+            run_of.execute,
+            run_of.task_memory,
+            run_of.progress,
+            overwrite,
+            where=tuple(where) if where else None,
+            samples_per_shard=samples_per_shard,
+            jpeg=jpeg,
+        )
+    exported_result(out, found, json)
