@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from coreset.results.in_place import Filter, filter  # noqa: A004  read as coreset.filter
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
+    from coreset.results.picture_dataset import PictureDataset, Sampler
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -58,9 +59,11 @@ __all__ = [
     "Inspected",
     "OpenedRun",
     "Parts",
+    "PictureDataset",
     "Recipe",
     "Run",
     "SampleParams",
+    "Sampler",
     "Step",
     "Verified",
     "clustered",
@@ -99,6 +102,7 @@ _HOMES = {
     "coreset.results.in_place": ("Filter", "filter"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
+    "coreset.results.picture_dataset": ("PictureDataset", "Sampler"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

@@ -86,9 +86,11 @@ class ChosenKeys:
     """The keys of chosen rows, sorted by hash, with the shard of each; a key that is found is compared whole."""
 
     def __init__(self, run: Location, where: Where) -> None:
-        found = [_as_bytes(table) for table in meant_rows(run, where, ["key", "source"])]
-        table = pa.concat_tables(found).unify_dictionaries()
-        hashes = rows.key_hashes(table["key"].cast(pa.large_string()).to_pylist())
+        found, hashed = [], []
+        for piece in meant_rows(run, where, ["key", "source"]):
+            found.append(_as_bytes(piece))
+            hashed.append(np.fromiter(map(key_hash, found[-1]["key"].to_pylist()), np.uint64, piece.num_rows))
+        table, hashes = pa.concat_tables(found).unify_dictionaries(), np.concatenate(hashed)
         by_hash = np.argsort(hashes, kind="stable")
         ordered = table.take(pa.array(by_hash))
         keys, sources = ordered["key"].combine_chunks(), ordered["source"].combine_chunks()
@@ -124,7 +126,7 @@ class ChosenKeys:
     def place(self, key: str) -> int | None:
         """Where a key stands; None if it is not one of these."""
         letters = key.encode("utf-8", "surrogateescape")
-        digest = xxhash.xxh3_64_intdigest(letters)
+        digest = key_hash(letters)
         at = int(np.searchsorted(self._hashes, np.uint64(digest)))
         while at < len(self._hashes) and self._hashes[at] == digest:
             if self._letters[self._starts[at] : self._starts[at + 1]] == letters:
@@ -147,6 +149,11 @@ class ChosenKeys:
             if place is not None and self._shards.names[self._source[place]] == source:
                 found[source, key] += 1
         return found
+
+
+def key_hash(letters: bytes) -> int:
+    """The hash by which keys are sorted."""
+    return xxhash.xxh3_64_intdigest(letters)
 
 
 def _as_bytes(table: pa.Table) -> pa.Table:

@@ -20,7 +20,7 @@ Where = str | Sequence[str]
 
 
 def meant_rows(run: Location, where: Where, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The rows whose fates are meant, with some columns, in pieces: the coreset in its own order, else as `dedup/` has them.
+    """The rows whose fates are meant, in pieces: the coreset in its own order, others as `dedup/` has them.
 
     Args:
         run: the run directory
