@@ -210,4 +210,5 @@ def mixed(x: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    last: UInt64[np.ndarray, "n"] = x ^ (x >> np.uint64(31))
+    return last
