@@ -13,6 +13,11 @@ Where = Annotated[list[str] | None, typer.Option("--where", help="export.where",
 SamplesPerShard = Annotated[
     int | None, typer.Option("--samples-per-shard", help="export.samples_per_shard", show_default=False)
 ]
+ImagesPerDir = Annotated[int | None, typer.Option("--images-per-dir", help="export.images_per_dir", show_default=False)]
+Prompt = Annotated[str | None, typer.Option("--prompt", help="export.prompt", show_default=False)]
+Prefix = Annotated[str | None, typer.Option("--prefix", help="export.prefix", show_default=False)]
+Labels = Annotated[str | None, typer.Option("--labels", help="export.labels", show_default=False)]
+ImagePrefix = Annotated[str | None, typer.Option("--image-prefix", help="export.image_prefix", show_default=False)]
 Jpeg = Annotated[bool | None, typer.Option("--jpeg/--keep-bytes", help="export.jpeg", show_default=False)]
 
 
@@ -22,7 +27,12 @@ def export(
     out: Annotated[str, typer.Argument(metavar="OUT", help="A folder that is new or empty.")],
     where: Where = None,
     samples_per_shard: SamplesPerShard = None,
+    images_per_dir: ImagesPerDir = None,
     jpeg: Jpeg = None,
+    prompt: Prompt = None,
+    prefix: Prefix = None,
+    labels: Labels = None,
+    image_prefix: ImagePrefix = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -46,6 +56,11 @@ def export(
             overwrite,
             where=tuple(where) if where else None,
             samples_per_shard=samples_per_shard,
+            images_per_dir=images_per_dir,
             jpeg=jpeg,
+            prompt=prompt,
+            prefix=prefix,
+            labels=labels,
+            image_prefix=image_prefix,
         )
     exported_result(out, found, json)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import xxhash
 
 from coreset import rows
+from coreset.engine.files import Location
 from coreset.engine.stage import Part, Summary
 from coreset.rows import Column
 
@@ -75,3 +76,12 @@ def summary_of(entries: Sequence[Entry]) -> Summary:
     for kind in sorted({entry.kind for entry in written if entry.kind}):
         summary[kind] = sum(entry.kind == kind for entry in written)
     return summary
+
+
+def written_entries(parts: Sequence[Location]) -> Iterator[Entry]:
+    """The rows that were written, in order; a batch of them in memory at a time."""
+    for location in parts:
+        for table in rows.table_batches(location, CONTENTS.names, rows.BATCH_ROWS):
+            for row in table.to_pylist():
+                if row["excluded"] is None:
+                    yield Entry(**row)

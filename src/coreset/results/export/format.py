@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
@@ -100,6 +100,21 @@ class Finished(Generic[P]):
 
 
 @dataclass(frozen=True)
+class Read:
+    """One pair as it is read back from an export, by the way that its loader takes.
+
+    Attributes:
+        key: of the row; None where the format does not say it
+        file: that holds the picture, in the export's folder
+        caption: as it is there; None if it is not where it must be
+    """
+
+    key: str | None
+    file: str
+    caption: str | None
+
+
+@dataclass(frozen=True)
 class Format(Generic[P]):
     """A form that some trainer reads.
 
@@ -110,6 +125,7 @@ class Format(Generic[P]):
         write: writes one part, as `write(rows, params, part)`
         owns: patterns of the names that it leaves in the folder itself, for `--overwrite`
         finish: writes what holds all parts, and says the names of those files
+        read: reads the pairs back in order, where one file or folder holds those of all parts
         has_pictures: whether it copies pictures, so that their sources must be there
     """
 
@@ -119,6 +135,7 @@ class Format(Generic[P]):
     write: Callable[[ChosenRows, P, Part], Summary]
     owns: tuple[str, ...]
     finish: Callable[[Finished[P]], Sequence[str]] = lambda finished: ()  # noqa: ARG005  nothing to do
+    read: Callable[[Finished[P]], Iterator[Read]] | None = None
     has_pictures: bool = True
 
 

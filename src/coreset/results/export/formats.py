@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from coreset.engine.errors import UsageError
-from coreset.results.export import webdataset
+from coreset.results.export import bigvision, cogagent, cogvlm, llava, minigpt4, webdataset
 from coreset.results.export.format import ExportParams, Format
 
-FORMATS: dict[str, Format[Any]] = {found.name: found for found in (webdataset.FORMAT,)}
+ALL: tuple[Format[Any], ...] = (
+    llava.FORMAT,
+    webdataset.FORMAT,
+    bigvision.FORMAT,
+    cogvlm.FORMAT,
+    cogagent.FORMAT,
+    minigpt4.FORMAT,
+)
+FORMATS: dict[str, Format[Any]] = {found.name: found for found in ALL}
 
 
 def format_named(name: str) -> Format[Any]:

@@ -27,6 +27,8 @@ from coreset.sources.tar_members import is_member
 
 MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
 JPEG = "jpg"
+KINDS = (JPEG, "png", "webp", "gif", "bmp")
+"""The endings of pictures, by what their bytes are."""
 QUALITY = 95
 SHOWN = 3
 
@@ -185,10 +187,17 @@ def jpeg_of(content: bytes, max_pixels: int, key: str) -> bytes:
     return file.getvalue()
 
 
-def as_written(content: bytes, must_be_jpeg: bool, max_pixels: int, key: str) -> tuple[bytes, str, bool]:
-    """A picture as an export writes it: its bytes, what they are, and whether it was transcoded."""
+def as_written(content: bytes, kept: Sequence[str], max_pixels: int, key: str) -> tuple[bytes, str, bool]:
+    """A picture as an export writes it: its bytes, what they are, and whether it was transcoded.
+
+    Args:
+        content: the picture as it is in its source
+        kept: kinds whose bytes stay; others become JPEGs
+        max_pixels: of a picture that is decoded
+        key: of the row, for messages
+    """
     kind = kind_of(content) or ""
-    if kind == JPEG or not must_be_jpeg:
+    if kind in kept:
         return content, kind, False
     return jpeg_of(content, max_pixels, key), JPEG, True
 

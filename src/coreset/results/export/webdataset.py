@@ -23,7 +23,7 @@ from coreset.engine.stage import Part, Summary
 from coreset.results.export.captions import is_empty
 from coreset.results.export.contents import Entry, close_contents, picture_hash
 from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Format, beside, check_part_rows
-from coreset.results.export.pictures import InOrder, as_written, pictures_of, sources_of
+from coreset.results.export.pictures import JPEG, KINDS, InOrder, as_written, pictures_of, sources_of
 from coreset.sources.names import name_of
 
 SCORES = ("text_cosine", "centroid_cosine", "cluster", "component_size", "fate")
@@ -38,7 +38,9 @@ class WebdatasetParams(ExportParams):
     stage: ClassVar[str] = "export-webdataset"
 
     samples_per_shard: int = field(default=10_000, metadata={"help": "rows of one tar"})
-    jpeg: bool = field(default=False, metadata={"help": "make pictures that are no JPEG one; else bytes stay"})
+    jpeg: bool = field(
+        default=False, metadata={"help": "turn pictures that are no JPEG into one; without it all bytes stay"}
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -59,11 +61,12 @@ def write_shard(chosen: ChosenRows, params: WebdatasetParams, part: Part) -> Sum
     full = [index for index, without in enumerate(empty) if not without]
     written = table.take(pa.array(full, pa.int64()))
     found = InOrder(pictures_of(written, sources), join(chosen.out, HIDDEN), chosen.memory // 2)
+    kept = (JPEG,) if params.jpeg else KINDS
     tar = part.file(beside(f"{part.name}.tar"))
     try:
         with tarfile.open(fileobj=tar, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for place, (index, row) in enumerate(zip(full, written.to_pylist(), strict=True)):
-                picture = as_written(found[place], params.jpeg, sources.max_pixels, row["key"])
+                picture = as_written(found[place], kept, sources.max_pixels, row["key"])
                 entries[index] = write_sample(archive, row, picture, f"{part.name}.tar")
                 ticker.add(1)
     finally:
