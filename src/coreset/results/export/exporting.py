@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from coreset import rows
 from coreset.engine import files
-from coreset.engine.errors import InvariantError
+from coreset.engine.errors import InputError, InvariantError
 from coreset.engine.files import JSON, Location, join
 from coreset.engine.local import in_process
 from coreset.engine.lock import sole_writer, undisturbed
 from coreset.engine.progress import Progress, quiet
-from coreset.engine.stage import PARQUET, Execute, Needs, Parts, Stage, Summary, Task, complete, finished
+from coreset.engine.stage import PARQUET, Execute, Needs, Parts, Stage, Summary, Task, complete, finished, fold
 from coreset.keys import part_summary
 from coreset.results.export.chosen import KEPT_ONLY, Listing, Tally, chosen_stage, listing_of, tallied
+from coreset.results.export.contents import CONTENTS, written_entries
 from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Finished, Format
 from coreset.results.export.formats import FORMATS, format_named, params_of
 from coreset.results.export.pictures import check_sources, sources_of
@@ -66,6 +67,7 @@ def export(
         must_clear = check_target(out, exporting.stage, overwrite)
         if not must_clear and (whole := finished(exporting.stage)) is not None:
             progress.reuse("export", whole.counts)
+            fold((partial(check_there, out, location) for location in whole.locations()), lambda a, b: a + b, execute)
             return whole
         exporting.check()
         with sole_writer(join(out, HIDDEN), instead="another folder"):
@@ -157,6 +159,25 @@ class _Exporting:
         """Write the files that hold all parts, and say their seals."""
         names = self.form.finish(Finished(self.run, self.out, self.params, self.parts(), self.counts()))
         return {"files": {name: seal_json(join(self.out, name)) for name in names}}
+
+
+def check_there(out: Location, location: Location) -> int:
+    """How many pictures of a part are in files, each of which has its size.
+
+    Raises:
+        InputError: One was taken away, or cut.
+    """
+    count = 0
+    if rows.columns_of(location) == CONTENTS.names:
+        for entry in written_entries([location]):
+            place = join(out, entry.file or "")
+            if files.size_of(place) != entry.bytes and not place.endswith(".tar"):
+                raise InputError(
+                    f"{place} is not as it was written; remove {location} and {stage_folder(out)}/stage.json, and run "
+                    f"the same command again."
+                )
+            count += 1
+    return count
 
 
 def seal_json(location: Location) -> JSON:
