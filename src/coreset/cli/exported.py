@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING
 
 from coreset.cli.show import out, print_json
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
     from coreset.engine.stage import Parts
     from coreset.results.export.verifying import VerifiedExport
 
-REASONS = {"no_caption": "without a caption"}
+REASONS = {"no_caption": "without a caption", "no_url": "without a url"}
 """Why a chosen row is not written, as a person says it."""
+COMMAND = "img2dataset.sh"
+"""A script among the files of an export, which says what to do with it."""
+SHOWN = 20
+"""Files that are printed."""
 KINDS = ("jpg", "png", "webp", "gif", "bmp")
 
 
@@ -24,8 +29,24 @@ def exported_result(folder: str, found: Parts, as_json: bool) -> None:
     out(f"{folder}: {found.counts['written']:,} of {found.counts['chosen']:,} chosen rows")
     for line in remarks(found):
         out(f"  {line}")
-    for name, seal in found.facts["files"].items():
+    files = found.facts["files"]
+    for name, seal in list(files.items())[:SHOWN]:
         out(f"  {folder}/{name}: {seal['size']:,} bytes")
+    if len(files) > SHOWN:
+        out(f"  {len(files) - SHOWN:,} more files; --json lists all")
+    if COMMAND in files:
+        out(f"next: sh {folder}/{COMMAND} FOLDER, which is")
+        out(f"  {command_of(folder)}")
+
+
+def command_of(folder: str) -> str:
+    """The command in an export's script, with the folder's name in it."""
+    from coreset.engine.files import join, local_path
+
+    text = local_path(join(folder, COMMAND)).read_text(encoding="utf-8").splitlines()[-1]
+    return text.replace('"$(dirname "$0")"', shlex.quote(folder)).replace(
+        '"${1:?name the folder for the pictures}"', "FOLDER"
+    )
 
 
 def verified_export(found: VerifiedExport, as_json: bool) -> None:

@@ -17,6 +17,10 @@ ImagesPerDir = Annotated[int | None, typer.Option("--images-per-dir", help="expo
 Prompt = Annotated[str | None, typer.Option("--prompt", help="export.prompt", show_default=False)]
 Prefix = Annotated[str | None, typer.Option("--prefix", help="export.prefix", show_default=False)]
 Labels = Annotated[str | None, typer.Option("--labels", help="export.labels", show_default=False)]
+Lists = Annotated[str | None, typer.Option("--lists", help="export.lists", show_default=False)]
+IndexOnly = Annotated[
+    bool, typer.Option("--index-only", help="Refuse formats that copy pictures: use those where they lie.")
+]
 ImagePrefix = Annotated[str | None, typer.Option("--image-prefix", help="export.image_prefix", show_default=False)]
 Jpeg = Annotated[bool | None, typer.Option("--jpeg/--keep-bytes", help="export.jpeg", show_default=False)]
 
@@ -33,6 +37,8 @@ def export(
     prefix: Prefix = None,
     labels: Labels = None,
     image_prefix: ImagePrefix = None,
+    lists: Lists = None,
+    index_only: IndexOnly = False,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -43,7 +49,10 @@ def export(
     """Write the coreset, or rows of any fate, in the form that a trainer's own loader reads."""
     from coreset.cli.exported import exported_result
     from coreset.results.export.exporting import export as exported
+    from coreset.results.export.formats import check_index_only
 
+    if index_only:
+        check_index_only(form)
     common = CommonOptions(run, workers, memory, overwrite, quiet, json)
     with common.reading() as run_of:
         found = exported(
@@ -62,5 +71,6 @@ def export(
             prefix=prefix,
             labels=labels,
             image_prefix=image_prefix,
+            lists=lists,
         )
     exported_result(out, found, json)

@@ -13,17 +13,21 @@ from coreset.account import funnel
 from coreset.engine.files import Location, join, read_json
 from coreset.results.export.format import Finished
 
-STAGES = ("rows", "centroids", "clusters", "dedup", "coreset")
+STAGES = ("rows", "clusters", "dedup", "coreset")
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 """The Hub's words for sizes: below so many rows."""
 LICENCE = """\
-The selection changes no licence. Each picture and each caption has the licence and the rights of where it came from: the column
-`url` says where, as far as the input did. Whoever passes these files on has to have looked into that. `license: other` stands for
-this; replace it when you know."""
+The selection changes no licence. Each picture and each caption has the licence and the rights of where it came from:
+the column `url` says where, as far as the input did. Whoever passes these files on has to have looked into that.
+`license: other` stands for this; replace it when you know."""
 SAFETY = """\
-coreset judges similarity, never content. Nothing was filtered for harmful, illegal or private pictures or texts, and near-duplicates
-were removed by their looks alone. If the source is a crawl of the web, run the filters that you trust before you train on this or publish
-it, and take away what must not be used: `coreset dedup --exclude FILE`."""
+coreset judges similarity, never content. Nothing was filtered for harmful, illegal or private pictures or texts, and
+near-duplicates were removed by their looks alone. If the source is a crawl of the web, run the filters that you trust
+before you train on this or publish it, and take away what must not be used: `coreset dedup --exclude FILE`."""
+ABOUT = """\
+{written:,} pairs, selected by [Bunny's method](https://arxiv.org/abs/2402.11530): near-duplicates joined, then windows
+of ranks by how well caption and picture fit, and by how typical the picture is, then a seeded draw. Every step is exact
+and repeats. The rows here have the fate {where}."""
 
 
 def card_text(done: Finished[Any], types: Mapping[str, pa.DataType]) -> str:
@@ -41,9 +45,7 @@ def _lines(done: Finished[Any], types: Mapping[str, pa.DataType]) -> Iterator[st
     yield from front_matter(written)
     yield "# A coreset of image-text pairs"
     yield ""
-    yield f"{written:,} pairs, selected by [Bunny's method](https://arxiv.org/abs/2402.11530): near-duplicates joined, then windows of"
-    yield "ranks by how well caption and picture fit, and by how typical the picture is, then a seeded draw. Every step is exact and repeats."
-    yield f"Rows: {', '.join(params.where)}."
+    yield ABOUT.format(written=written, where=" or ".join(f"`{fate}`" for fate in params.where))
     yield ""
     yield "```python"
     yield "from datasets import load_dataset"
@@ -96,12 +98,14 @@ def funnel_table(run: Location) -> Iterator[str]:
 
 
 def parameters(run: Location) -> Iterator[str]:
-    """The parameters of each stage that were recorded; paths are left out, they say nothing elsewhere."""
+    """The parameters of each stage as they were recorded; those that were not given are left out."""
     yield "| stage | parameter | value |"
     yield "|---|---|---|"
     for folder in STAGES:
         plan = read_json(join(run, folder, "plan.json")) or {"stage": folder, "params": {}}
         for name, value in sorted(plan["params"].items()):
+            if value is None:
+                continue
             said = json.dumps(value, ensure_ascii=False).replace("|", "\\|")
             yield f"| {plan['stage']} | {name} | `{said}` |"
 

@@ -60,9 +60,9 @@ def check_part(out: Location, location: Location) -> Found:
     entries = list(written_entries([location]))
     part = os.path.basename(location).removesuffix(PARQUET)
     remedy = remedy_of(out, part)
-    if entries and (entries[0].file or "").endswith(".tar"):
+    if entries and (entries[0].file or "").endswith((".tar", ".parquet")):
         return check_tar(join(out, entries[0].file or ""), entries, remedy)
-    return total(check_file(out, entry, remedy) for entry in entries)
+    return total(check_file(out, entry, remedy) for entry in entries if entry.file)
 
 
 def check_file(out: Location, entry: Entry, remedy: str) -> Found:
@@ -76,7 +76,7 @@ def check_file(out: Location, entry: Entry, remedy: str) -> Found:
 
 
 def check_tar(place: Location, entries: Sequence[Entry], remedy: str) -> Found:
-    """Whether the samples of a tar are those that are listed, as `coreset embed` reads them."""
+    """Whether the samples of a tar or a Parquet are those that are listed, as `coreset embed` reads them."""
     shard = Shard(os.path.basename(place), os.path.abspath(place), files.size_of(place) or 0)
     found = []
     for pair, entry in zip_longest(read_pairs(shard, LONG), entries):

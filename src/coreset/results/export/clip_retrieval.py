@@ -1,7 +1,8 @@
 """`clip-retrieval`: the chosen rows' vectors with their metadata, as clip-retrieval lays them out.
 
-Read by embedding-reader (`parquet_npy`), autofaiss, clip-retrieval's back end, and `coreset import`, which gives the same keys and
-vectors again. Text vectors are not kept in a run, so there is no `text_emb/`; the column `similarity` has their cosine.
+Read by embedding-reader (`parquet_npy`), autofaiss, clip-retrieval's back end, and `coreset import`, which gives the
+same keys and vectors again. Text vectors are not kept in a run, so there is no `text_emb/`; the column `similarity` has
+their cosine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from coreset.engine.files import Location, join, read_json
 from coreset.engine.stage import PARQUET, Part, Summary
 from coreset.results.export.contents import Entry
 from coreset.results.export.format import ChosenRows, Format, beside
-from coreset.results.export.indexed import IndexParams, close_index
+from coreset.results.export.indexed import NOTHING, IndexParams, close_index
 from coreset.vectors import vectors_file
 
 VECTORS, METADATA = "img_emb", "metadata"
@@ -48,7 +49,7 @@ def write_part(chosen: ChosenRows, params: ClipRetrievalParams, part: Part) -> S
     with part.file(beside(f"{METADATA}/{METADATA}_{number}.parquet")) as file:
         rows.write_table(file, pa.table({name: column for name, column in said.items() if known(column)}))
     entries = [Entry(row["key"], caption=row["caption"]) for row in table.select(["key", "caption"]).to_pylist()]
-    return close_index(part, entries, pa.schema([]), {})
+    return close_index(part, entries, NOTHING, {})
 
 
 def known(column: Any) -> bool:  # noqa: ANN401  pyarrow has no types

@@ -19,6 +19,7 @@ CONTEXT: JSON = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -39,6 +40,7 @@ CONTEXT: JSON = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -46,6 +48,7 @@ CONTEXT: JSON = {
     "transform": "cr:transform",
 }
 """The names of Croissant 1.0, as its specification gives them."""
+CITE = "M. He et al., Efficient Multimodal Learning from Data-centric Perspective, arXiv 2402.11530 (the method)"
 MEANT = {pa.string(): "sc:Text", pa.int32(): "sc:Integer", pa.int64(): "sc:Integer", pa.float32(): "sc:Float"}
 PARQUET = "application/x-parquet"
 
@@ -76,7 +79,6 @@ def croissant_of(files: Sequence[tuple[str, str]], types: Mapping[str, pa.DataTy
         "@type": "cr:FileSet",
         "@id": "shards",
         "name": "shards",
-        "containedIn": [{"@id": name} for name, _ in files],
         "encodingFormat": PARQUET,
         "includes": "data/*.parquet",
     }
@@ -86,6 +88,9 @@ def croissant_of(files: Sequence[tuple[str, str]], types: Mapping[str, pa.DataTy
         "conformsTo": VERSION,
         "name": "coreset",
         "description": "Image-text pairs that coreset selected from a larger collection; README.md says from which.",
+        "license": "other; README.md says what that means",
+        "citeAs": CITE,
+        "version": "1.0.0",
         "distribution": [*objects, whole],
         "recordSet": [
             {

@@ -110,6 +110,7 @@ class _Exporting:
 
     def check(self) -> None:
         """Refuse what cannot be exported, before anything is written."""
+        self.form.check(self.run, self.params)
         found = self.tally()
         if self.form.has_pictures:
             check_sources(self.run, sources_of(self.run), found.sources)

@@ -127,6 +127,7 @@ class Format(Generic[P]):
         finish: writes what holds all parts, and says the names of those files
         read: reads the pairs back in order, where one file or folder holds those of all parts
         has_pictures: whether it copies pictures, so that their sources must be there
+        check: refuses a run that has no such form, before anything is written
     """
 
     name: str
@@ -137,6 +138,7 @@ class Format(Generic[P]):
     finish: Callable[[Finished[P]], Sequence[str]] = lambda finished: ()  # noqa: ARG005  nothing to do
     read: Callable[[Finished[P]], Iterator[Read]] | None = None
     has_pictures: bool = True
+    check: Callable[[Location, P], None] = lambda run, params: None  # noqa: ARG005  every run has this form
 
 
 def beside(name: str) -> str:

@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from coreset.engine.errors import UsageError
-from coreset.results.export import bigvision, cogagent, cogvlm, llava, minigpt4, webdataset
+from coreset.results.export import (
+    bigvision,
+    clip_retrieval,
+    cogagent,
+    cogvlm,
+    datacomp,
+    hf,
+    key_lists,
+    llava,
+    minigpt4,
+    urls,
+    webdataset,
+)
 from coreset.results.export.format import ExportParams, Format
 
 ALL: tuple[Format[Any], ...] = (
@@ -17,6 +29,11 @@ ALL: tuple[Format[Any], ...] = (
     cogvlm.FORMAT,
     cogagent.FORMAT,
     minigpt4.FORMAT,
+    hf.FORMAT,
+    key_lists.FORMAT,
+    urls.FORMAT,
+    datacomp.FORMAT,
+    clip_retrieval.FORMAT,
 )
 FORMATS: dict[str, Format[Any]] = {found.name: found for found in ALL}
 
@@ -30,6 +47,20 @@ def format_named(name: str) -> Format[Any]:
     if name not in FORMATS:
         raise UsageError(f"{name} is no format; known are {', '.join(FORMATS)}.")
     return FORMATS[name]
+
+
+def check_index_only(name: str) -> None:
+    """Refuse a format that copies pictures where nothing may be copied.
+
+    Raises:
+        UsageError: It does.
+    """
+    if format_named(name).has_pictures:
+        others = ", ".join(form.name for form in ALL if not form.has_pictures)
+        raise UsageError(
+            f"--index-only: what reads {name} opens each picture in a file of the export, and finds none in your tars; "
+            f"{others} copy no picture, and coreset.filter in Python trains on the tars themselves."
+        )
 
 
 def params_of(form: Format[Any], **flags: object) -> ExportParams:

@@ -1,14 +1,13 @@
-"""`hf`: a folder that Hugging Face's `datasets.load_dataset(OUT)` opens, with pictures, a data card and Croissant metadata.
+"""`hf`: a folder that Hugging Face's `datasets.load_dataset(OUT)` opens, with a data card and Croissant metadata.
 
-Pictures stand in the Parquet files with their original bytes, in row groups of `GROUP_ROWS`. The schema says that they are
-pictures, so that no loading script is needed.
+Pictures stand in the Parquet files with their original bytes, in row groups of `GROUP_ROWS`. The schema says that they
+are pictures, so that no loading script is needed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,8 +23,8 @@ from coreset.results.export.card import card_text
 from coreset.results.export.contents import Entry, picture_hash
 from coreset.results.export.croissant import croissant_of
 from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Finished, Format, beside, check_part_rows
-from coreset.results.export.indexed import close_index, metadata_of_parts
-from coreset.results.export.pictures import KINDS, InOrder, as_written, pictures_of, sources_of
+from coreset.results.export.indexed import NOTHING, close_index, metadata_of_parts
+from coreset.results.export.pictures import InOrder, kind_of, pictures_of, sources_of
 from coreset.sources.names import name_of
 
 FOLDER, CARD, CROISSANT = "data", "README.md", "croissant.json"
@@ -106,13 +105,13 @@ def write_part(chosen: ChosenRows, params: HfParams, part: Part) -> Summary:  # 
                     ticker.add(group.num_rows)
     finally:
         pictures.close()
-    return close_index(part, entries, pa.schema([]), {}, sha256=hashed.digest.hexdigest(), shard=name)
+    return close_index(part, entries, NOTHING, {}, sha256=hashed.digest.hexdigest(), shard=name)
 
 
 def shard_rows(group: pa.Table, pictures: list[bytes]) -> pa.Table:
     """Some rows as the files have them."""
     images = [
-        {"bytes": content, "path": f"{name_of(key)}.{as_written(content, KINDS, 0, key)[1]}"}
+        {"bytes": content, "path": f"{name_of(key)}.{kind_of(content)}"}
         for key, content in zip(group["key"].to_pylist(), pictures, strict=True)
     ]
     columns = {"image": pa.array(images, IMAGE)} | {name: group[name] for name in TYPES}
@@ -125,7 +124,7 @@ def entry_of(row: dict[str, Any], content: bytes, file: str) -> Entry:
         row["key"],
         file=file,
         name=name_of(row["key"]),
-        kind=as_written(content, KINDS, 0, row["key"])[1],
+        kind=kind_of(content),
         bytes=len(content),
         hash=picture_hash(content),
         transcoded=False,
@@ -166,11 +165,6 @@ def finish(done: Finished[HfParams]) -> list[str]:
     write_bytes(join(done.out, CARD), card_text(done, TYPES).encode())
     write_bytes(join(done.out, CROISSANT), json_bytes(croissant_of(files, TYPES)))
     return [CARD, CROISSANT]
-
-
-def shards(done: Finished[HfParams]) -> Iterator[str]:
-    """The files in order."""
-    yield from metadata_of_parts(done.parts, "shard")
 
 
 FORMAT = Format(

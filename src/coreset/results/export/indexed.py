@@ -1,4 +1,4 @@
-"""What formats share that copy no picture: parts of many rows, and a Parquet of each that says more than its contents."""
+"""What formats share that copy no picture: parts of many rows, whose Parquet files say more than their contents."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from coreset.engine.files import Location
 from coreset.engine.stage import Part, Summary
 from coreset.results.export.contents import CONTENTS, Entry, summary_of
 from coreset.results.export.format import MOST_ROWS, ExportParams
+
+NOTHING = pa.schema([])
+"""No further columns."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """`urls`: Parquet files from which img2dataset downloads the chosen rows, and the command that does it.
 
-Read by `img2dataset --url_list OUT/urls --input_format parquet`. Where every row has a hash of the original picture, the
-command checks it, so that what a server gives today is what was selected.
+Read by `img2dataset --url_list OUT/urls --input_format parquet`. Where every row has a hash of the original picture,
+the command checks it, so that what a server gives today is what was selected.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class UrlsParams(IndexParams):
 def write_part(chosen: ChosenRows, params: UrlsParams, part: Part) -> Summary:  # noqa: ARG001  see `Format.write`
     """Write the rows of one part that have a url; img2dataset takes the files by the order of their names."""
     table = chosen.table()
-    is_known = pc.fill_null(pc.not_equal(table["url"], ""), False)  # noqa: FBT003  a value, not a switch
+    is_known = pc.fill_null(pc.not_equal(table["url"], ""), False)
     known = table.append_column(KEY, table["key"]).filter(is_known).select(URLS.names)
     with part.file(beside(f"{FOLDER}/{part.name}.parquet")) as file:
         rows.write_table(file, known)
