@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,15 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.files import join
 from coreset.engine.progress import ticker
-from coreset.engine.stage import Part, Summary
+from coreset.engine.stage import PARQUET, Part, Summary
+from coreset.keys import part_summary
 from coreset.results.export.captions import is_empty
 from coreset.results.export.contents import Entry, close_contents, picture_hash
-from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Format, beside, check_part_rows
+from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Finished, Format, beside, check_part_rows
 from coreset.results.export.pictures import JPEG, KINDS, InOrder, as_written, pictures_of, sources_of
 from coreset.sources.names import name_of
 
+SIZES = "sizes.json"
 SCORES = ("text_cosine", "centroid_cosine", "cluster", "component_size", "fate")
 SAID = ("key", "caption", "url", "width", "height", "sha256", "md5", *SCORES)
 """What the json of a sample says, as far as it is known."""
@@ -132,10 +135,20 @@ def write_sidecars(part: Part, table: pa.Table, names: Sequence[str]) -> None:
         file.write(files.json_bytes(stats))
 
 
+def finish(done: Finished[WebdatasetParams]) -> list[str]:
+    """Write how many samples each tar has, as open_clip's training looks for it."""
+    sizes = {
+        f"{os.path.basename(part).removesuffix(PARQUET)}.tar": part_summary(part)["written"] for part in done.parts
+    }
+    files.write_json(join(done.out, SIZES), sizes)
+    return [SIZES]
+
+
 FORMAT = Format(
     "webdataset",
     "tars of jpg, txt and json: MiniGPT-4, TinyGPT-V, open_clip, CogVLM, img2dataset's readers",
     WebdatasetParams,
     write_shard,
-    ("[0-9]*.tar", "[0-9]*.parquet", "[0-9]*_stats.json"),
+    ("[0-9]*.tar", "[0-9]*.parquet", "[0-9]*_stats.json", SIZES),
+    finish,
 )
