@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from command import done
@@ -22,8 +24,11 @@ from torch.utils.data import DataLoader
 import coreset
 from coreset.results.in_place import ChosenKeys, Filter, Shards
 from coreset.sample import FATES
+from coreset.sources.names import key_of
 
 Samples = list[dict[str, Any]]
+COLUMNS = {"key": "__key__", "png": "png", "caption": "txt"}
+"""Columns of a Parquet, and the members of a sample that they hold."""
 
 
 def shards_of(folder: Path) -> list[str]:
@@ -134,8 +139,6 @@ def test_a_key_that_is_chosen_elsewhere_does_not_pass(tmp_path: Path, clip: Path
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.text("ab", max_size=3)), st.sets(st.text("ab", min_size=1, max_size=3), min_size=1))
 def test_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch, asked: set[str], chosen: set[str]) -> None:
-    import pyarrow as pa
-
     with monkeypatch.context() as patch:
         patch.setattr("coreset.results.in_place.key_hash", lambda letters: len(letters) % 2)
         table = pa.table({"key": sorted(chosen), "source": ["0.tar"] * len(chosen)})
@@ -143,6 +146,28 @@ def test_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch, asked: set
         patch.setattr("coreset.results.in_place.source_names", lambda run: ["0.tar"])
         keys = ChosenKeys("nowhere", "kept")
         assert {key for key in asked | chosen if keys.has(key, "x/0.tar", Counter())} == chosen
+
+
+def test_an_export_is_filtered_by_the_keys_of_its_rows(tmp_path: Path, clip: Path) -> None:
+    """Keys with dots and slashes are escaped in an export, and come back when it is embedded."""
+    samples = good_pairs(0)
+    for number, sample in enumerate(samples):
+        sample["__key__"] = f"v1.{number}" if number % 2 == 1 else f"dir/{number}"
+    pq.write_table(
+        pa.table({name: [sample[field] for sample in samples] for name, field in COLUMNS.items()}),
+        tmp_path / "0.parquet",
+    )
+    for folder, shards in (("first", "../0.parquet"), ("second", "../out/*.tar")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "coreset.toml").write_text(recipe(clip, shards))
+        done("run", cwd=tmp_path / folder)
+        if folder == "first":
+            done("export", "webdataset", "../out", "--where", "embedded", cwd=tmp_path / folder)
+    stage = coreset.filter(f"{tmp_path}/second/run")
+    passed = streamed(stage, [str(path) for path in (tmp_path / "out").glob("*.tar")])
+    keys = coreset.open_run(f"{tmp_path}/second/run").coreset()["key"].to_pylist()
+    assert any("." in key or "/" in key for key in keys)
+    assert sorted(key_of(sample["__key__"]) or "" for sample in passed) == sorted(keys)
 
 
 def test_shards_are_known_by_the_end_of_their_names() -> None:
@@ -207,12 +232,8 @@ def test_torch_reads_in_place_with_workers(undisturbed: Path, dataset: coreset.P
 
 
 def test_pictures_of_a_parquet(tmp_path: Path, clip: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     pairs = good_pairs(0)
-    columns = {"key": "__key__", "png": "png", "caption": "txt"}
-    table = {name: [sample[field] for sample in pairs] for name, field in columns.items()}
+    table = {name: [sample[field] for sample in pairs] for name, field in COLUMNS.items()}
     (tmp_path / "shards").mkdir()
     pq.write_table(pa.table(table), tmp_path / "shards" / "0.parquet", row_group_size=5)
     (tmp_path / "coreset.toml").write_text(recipe(clip, "shards/*.parquet"))

@@ -17,6 +17,8 @@ from coreset import rows
 from coreset.engine.files import TEMPORARY, Location, join, names_in, read_json
 from coreset.results.fate import BATCH_ROWS
 from coreset.results.meant import Where, has_prefixed_keys, meant_rows
+from coreset.sources.metadata import BadSampleError, read_metadata
+from coreset.sources.samples import original_key
 
 LATER = ("duplicate_key", "split_sample")
 """Reasons for quarantine by which a sample has the key of another one of its shard."""
@@ -70,8 +72,7 @@ class Filter:
         runs: Counter[tuple[str, str]] = Counter()
         for sample in samples:
             seen, self.seen = seen + 1, self.seen + 1
-            key, url = sample["__key__"], sample.get("__url__", "")
-            if self._chosen.has(key, url, runs):
+            if self._chosen.has(key_of_sample(sample), sample.get("__url__", ""), runs):
                 passed, self.passed = passed + 1, self.passed + 1
                 yield sample
         _log.info("coreset.filter: %s of %s samples passed, %s rows are meant", passed, seen, len(self))
@@ -80,6 +81,23 @@ class Filter:
 
     def __reduce__(self) -> tuple[type[Filter], tuple[Location, Where]]:
         return Filter, (self.run, self.where)
+
+
+def key_of_sample(sample: Mapping[str, Any]) -> str:
+    """The key of a sample: as `embed` takes it, which reads the keys of an export back from their escaped names.
+
+    Example:
+        >>> key_of_sample({"__key__": "cats~2F7", "json": b'{"key": "cats/7"}'}), key_of_sample({"__key__": "7"})
+        ('cats/7', '7')
+    """
+    name = str(sample["__key__"])
+    content = sample.get("json") if "~" in name else None
+    if not isinstance(content, bytes):
+        return name
+    try:
+        return original_key(name, read_metadata(content).key)
+    except BadSampleError:
+        return name
 
 
 class ChosenKeys:
@@ -111,7 +129,7 @@ class ChosenKeys:
         """Whether a sample is that of a chosen row.
 
         Args:
-            key: its `__key__`
+            key: its key
             url: its `__url__`; where that names no shard of the run, the key alone decides
             runs: how often the keys that stand twice in a shard came by in this pass; changed
         """

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import check_refused, coreset, done
 from embedding_reader import EmbeddingReader
-from folders import random_vectors, write_clip_retrieval
+from folders import random_vectors, write_clip_retrieval, write_datacomp
 from shards import good_pairs, recipe, write_shard
 
 import coreset as package
@@ -56,14 +56,32 @@ def uids(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
     return folder / "run"
 
 
-def test_datacomp(uids: Path, tmp_path: Path) -> None:
-    """What DataComp's resharder does with a subset: load, look for the halves of each uid."""
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of DataComp's own metadata."""
+    folder = tmp_path_factory.mktemp("metadata")
+    write_datacomp(folder / "in", random_vectors(60))
+    done("import", "in", "--features", "l14", cwd=folder)
+    done("dedup", "--clusters", "3", "--threshold", "0.9", cwd=folder)
+    done("sample", "-n", "9", *SAMPLE[2:], cwd=folder)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("kind", ["tars", "metadata"])
+def test_datacomp(kind: str, uids: Path, metadata: Path, tmp_path: Path) -> None:
+    """The subset is what DataComp's tools exchange: uids in two halves, sorted, to be searched in a mapped file."""
+    uids = uids if kind == "tars" else metadata
     found = exported(uids, "datacomp", tmp_path / "out")
     subset = np.load(tmp_path / "out" / "coreset.npy", allow_pickle=False)
     assert subset.dtype == np.dtype("u8,u8")
     assert subset.shape == (9,)
     assert np.array_equal(np.sort(subset), subset)
     assert {f"{high:016x}{low:016x}" for high, low in subset.tolist()} == {row["key"] for row in rows_of(uids)}
+    mapped = np.load(tmp_path / "out" / "coreset.npy", mmap_mode="r")
+    for row in package.open_run(str(uids)).fates().to_pylist():
+        halves = np.array([(int(row["key"][:16], 16), int(row["key"][16:], 16))], subset.dtype)[0]
+        low, high = (int(np.searchsorted(mapped, halves, side)) for side in ("left", "right"))
+        assert high - low == (row["fate"] == "kept")
     assert found.counts["written"] == 9
     assert len(found.names) == 3
 
@@ -241,6 +259,14 @@ def test_files_of_numbers_sort_as_they_count(imported: Path, tmp_path: Path, mon
     exported(imported, "clip-retrieval", tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out" / "img_emb").iterdir())
     assert names == [f"img_emb_{number:02d}.npy" for number in range(20)]
+
+
+@pytest.mark.parametrize("form", ["keys", "urls", "clip-retrieval", "hf"])
+def test_odd_keys_and_shards_of_all_kinds(form: str, mixed_once: Path, tmp_path: Path) -> None:
+    run = ("--run", f"{mixed_once}/run")
+    told = json.loads(done("export", form, "out", "--where", "embedded", "--json", *run, cwd=tmp_path).out)
+    assert told["counts"]["written"] > 20
+    assert ": ok" in done("verify", "out", *run, cwd=tmp_path).out
 
 
 @pytest.mark.parametrize("form", ["keys", "urls", "clip-retrieval"])
