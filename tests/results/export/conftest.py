@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -17,5 +18,8 @@ def mixed_once(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
 
 @pytest.fixture
 def mixed(tmp_path: Path, mixed_once: Path) -> Path:
-    """The same, of one's own."""
-    return shutil.copytree(mixed_once, tmp_path / "mixed")
+    """The same, of one's own: its run reads its own shards."""
+    folder = shutil.copytree(mixed_once, tmp_path / "mixed")
+    noted = folder / "run" / "run.json"
+    noted.write_text(json.dumps({**json.loads(noted.read_text()), "root": f"{folder}/shards"}))
+    return folder

@@ -111,9 +111,9 @@ class _Exporting:
     def check(self) -> None:
         """Refuse what cannot be exported, before anything is written."""
         self.form.check(self.run, self.params)
-        found = self.tally()
         if self.form.has_pictures:
-            check_sources(self.run, sources_of(self.run), found.sources)
+            check_sources(self.run, sources_of(self.run), self.tally().sources)
+        self.tally()
 
     def listing(self) -> Listing:
         """The chosen rows in order."""

@@ -10,7 +10,9 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Self
 
 import pyarrow as pa
 
@@ -203,25 +205,37 @@ def as_written(content: bytes, kept: Sequence[str], max_pixels: int, key: str) -
 
 
 class InOrder:
-    """Pictures that come in any order, to be had in the rows' order; what does not fit in memory lies on a disk."""
+    """Pictures that come in any order, to be had in the rows' order; what does not fit in memory lies on a disk.
 
-    def __init__(self, pictures: Iterable[Found], folder: Location, memory: int) -> None:
+    Args:
+        folder: on a disk that may hold them; the file there has no name, and goes with this
+        memory: bytes of pictures that are held
+    """
+
+    def __init__(self, folder: Location, memory: int) -> None:
         self._folder = folder
+        self._places: dict[int, tuple[int, int]] = {}
+        self._end = 0
         with files.disk_errors(folder):
-            self._file = tempfile.SpooledTemporaryFile(max_size=memory, dir=folder)  # noqa: SIM115  see close
-            self._places: dict[int, tuple[int, int]] = {}
-            end = 0
-            for index, content in pictures:
+            self._file = tempfile.SpooledTemporaryFile(max_size=memory, dir=folder)  # noqa: SIM115  see __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):  # a full disk: what is buffered need not be kept
+            self._file.close()
+
+    def take(self, pictures: Iterable[Found]) -> None:
+        """Keep pictures, each with the index of its row."""
+        for index, content in pictures:
+            with files.disk_errors(self._folder):
                 self._file.write(content)
-                self._places[index] = (end, len(content))
-                end += len(content)
+            self._places[index] = (self._end, len(content))
+            self._end += len(content)
 
     def __getitem__(self, index: int) -> bytes:
         start, size = self._places[index]
         with files.disk_errors(self._folder):
             self._file.seek(start)
             return self._file.read(size)
-
-    def close(self) -> None:
-        """Let the memory or the file go."""
-        self._file.close()

@@ -63,17 +63,15 @@ def write_shard(chosen: ChosenRows, params: WebdatasetParams, part: Part) -> Sum
     entries = [Entry(key, excluded="no_caption") for key in table["key"].to_pylist()]
     full = [index for index, without in enumerate(empty) if not without]
     written = table.take(pa.array(full, pa.int64()))
-    found = InOrder(pictures_of(written, sources), join(chosen.out, HIDDEN), chosen.memory // 2)
     kept = (JPEG,) if params.jpeg else KINDS
     tar = part.file(beside(f"{part.name}.tar"))
-    try:
+    with InOrder(join(chosen.out, HIDDEN), chosen.memory // 2) as found:
+        found.take(pictures_of(written, sources))
         with tarfile.open(fileobj=tar, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for place, (index, row) in enumerate(zip(full, written.to_pylist(), strict=True)):
                 picture = as_written(found[place], kept, sources.max_pixels, row["key"])
                 entries[index] = write_sample(archive, row, picture, f"{part.name}.tar")
                 ticker.add(1)
-    finally:
-        found.close()
     tar.close()
     sidecar = [entry.name for entry in entries if entry.excluded is None]
     write_sidecars(part, written, [name or "" for name in sidecar])
