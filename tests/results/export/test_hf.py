@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from command import check_refused, coreset, done
+from command import check_equal, check_refused, contents, coreset, done, started
 from PIL import Image
 
 import coreset as package
@@ -98,11 +99,11 @@ def test_the_same_bytes_twice_and_verified(out: Path, undisturbed: Path, tmp_pat
         cwd=tmp_path,
     )
 
-    def contents(folder: Path) -> dict[str, Any]:
+    def published(folder: Path) -> dict[str, Any]:
         found = [path for path in folder.rglob("*") if path.is_file() and ".coreset" not in path.parts]
         return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
-    assert contents(tmp_path / "out") == contents(out)
+    assert published(tmp_path / "out") == published(out)
     assert "pictures decoded: ok" in done("verify", "out", *flags, cwd=tmp_path).out
     shard = min((tmp_path / "out" / "data").iterdir())
     shard.write_bytes(shard.read_bytes()[:-9])
@@ -119,3 +120,12 @@ def test_embedding_it_again_gives_the_same_rows(out: Path, undisturbed: Path, tm
     for row in found:
         old = before[row["key"]]
         assert (row["caption"], row["url"], row["image_bytes"]) == (old["caption"], old["url"], old["image_bytes"])
+
+
+@pytest.mark.parametrize("form", ["hf", "urls"])
+def test_what_is_killed_goes_on(form: str, undisturbed: Path, tmp_path: Path) -> None:
+    arguments = ("export", form, "out", "--run", f"{undisturbed}/run", "--where", "embedded")
+    assert started(*arguments, cwd=tmp_path, fault="rename:3:kill").wait() == -signal.SIGKILL
+    done(*arguments, cwd=tmp_path)
+    done("export", form, "whole", *arguments[3:], cwd=tmp_path)
+    check_equal(tmp_path / "out", contents(tmp_path / "whole"))

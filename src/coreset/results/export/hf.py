@@ -89,22 +89,19 @@ def write_part(chosen: ChosenRows, params: HfParams, part: Part) -> Summary:  # 
     full = [index for index, has_caption in enumerate(is_full) if has_caption]
     written = table.take(pa.array(full, pa.int64()))
     name = shard_name(chosen.number, chosen.parts)
-    pictures = InOrder(pictures_of(written, sources), join(chosen.out, HIDDEN), chosen.memory // 2)
-    try:
-        with part.file(beside(name)) as file:
-            hashed = Hashed(file)
-            with pq.ParquetWriter(
-                pa.PythonFile(hashed, mode="w"), schema(), compression="zstd", use_dictionary=["fate"]
-            ) as writer:
-                for start in range(0, len(full), GROUP_ROWS):
-                    group = written.slice(start, GROUP_ROWS)
-                    found = [pictures[start + place] for place in range(group.num_rows)]
-                    writer.write_table(shard_rows(group, found), row_group_size=GROUP_ROWS)
-                    for index, row, content in zip(full[start:], group.to_pylist(), found, strict=False):
-                        entries[index] = entry_of(row, content, name)
-                    ticker.add(group.num_rows)
-    finally:
-        pictures.close()
+    with InOrder(join(chosen.out, HIDDEN), chosen.memory // 2) as pictures, part.file(beside(name)) as file:
+        pictures.take(pictures_of(written, sources))
+        hashed = Hashed(file)
+        with pq.ParquetWriter(
+            pa.PythonFile(hashed, mode="w"), schema(), compression="zstd", use_dictionary=["fate"]
+        ) as writer:
+            for start in range(0, len(full), GROUP_ROWS):
+                group = written.slice(start, GROUP_ROWS)
+                found = [pictures[start + place] for place in range(group.num_rows)]
+                writer.write_table(shard_rows(group, found), row_group_size=GROUP_ROWS)
+                for index, row, content in zip(full[start:], group.to_pylist(), found, strict=False):
+                    entries[index] = entry_of(row, content, name)
+                ticker.add(group.num_rows)
     return close_index(part, entries, NOTHING, {}, sha256=hashed.digest.hexdigest(), shard=name)
 
 
