@@ -9,6 +9,7 @@ sources ─ embed or import ─> rows/ ─ cluster ─> centroids/ clusters/ ─
 - `coreset.recipe`: what to select from and how; `coreset.pipeline`: the order of the stages
 - `coreset.embed`, `coreset.import_`, `coreset.cluster`, `coreset.dedup`, `coreset.sample`: the stages
 - `coreset.rows`: the columns of every file; `coreset.encoder`: models; `coreset.sources`: foreign bytes
+- `coreset.results`: a finished run read, checked, exported, trained on; `coreset.mixture`: data for fine-tuning
 - `coreset.numeric`: similarity, components, centroids, ranks; `coreset.engine`: tasks, files, resuming
 
 The names below load what they need when they are first used, so that `import coreset` is quick.
