@@ -6,6 +6,7 @@ Run from anywhere: `python docs/generate.py`, after every change of a flag, a pa
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import sys
 import typing
@@ -18,14 +19,23 @@ from typer.models import ArgumentInfo, CommandInfo, OptionInfo
 from coreset import rows
 from coreset.cli.commands import app
 from coreset.engine.errors import CoresetError
+from coreset.mixture.recipe import Mixture, Part, Source
 from coreset.recipe import STAGES, settable, toml_value
+from coreset.results.export.formats import option_help
 from coreset.results.fate import EXCLUDED
 from coreset.results.map import MAP_COLUMNS
 from coreset.sample import FATES
 
 FOLDER = Path(__file__).resolve().parent
 MARK = "<!-- Written by docs/generate.py from {source}: change that, then run `python docs/generate.py`. -->"
-VALUES: dict[Any, str] = {bool: "", int: "N", float: "X", str: "TEXT", tuple[float, float]: "LOW HIGH"}
+VALUES: dict[Any, str] = {
+    bool: "",
+    int: "N",
+    float: "X",
+    str: "TEXT",
+    tuple[float, float]: "LOW HIGH",
+    list[str]: "TEXT...",
+}
 """How the value of a flag is called, by its type."""
 
 ADDED = {"clusters": rows.CLUSTER_COLUMNS, "dedup": rows.DEDUP_COLUMNS}
@@ -40,6 +50,9 @@ RECIPE_INTRODUCTION = """\
 `coreset init` writes one with every parameter. `input` is a list of shards: paths, globs, braces, or
 `.txt` files that hold one of these a line; or one folder of vectors, to which `[import]` applies instead of
 `[embed]`. Relative paths start from the recipe's folder. An unknown name is an error."""
+MIXTURE_INTRODUCTION = """\
+What `coreset mix` takes: a few keys of the whole, then a section for each source. [Mixing](mixing.md) has an example.
+An unknown name is an error."""
 FORMATS_INTRODUCTION = f"""\
 Vectors are `.npy` files of float16, C order, shape (n, d). Everything else is Parquet, compressed with
 zstd, in row groups of {rows.GROUP_ROWS:,} rows. [The run directory](run-directory.md) says which files
@@ -113,6 +126,8 @@ def cli_page() -> Iterator[str]:
     yield ""
     yield from recipe_section()
     yield ""
+    yield from mixture_section()
+    yield ""
     yield from exit_section()
 
 
@@ -150,7 +165,8 @@ def parameters_of(callback: Callable[..., Any]) -> Iterator[tuple[str, str, bool
         if isinstance(info, ArgumentInfo):
             several = list[str] in {kind, *typing.get_args(kind)}
             spelled = info.metavar or name.upper() + ("..." if several else "")
-            yield spelled if required or info.metavar else f"[{spelled}]", str(info.help), False
+            meaning = meaning_of(info, None)
+            yield spelled if required or info.metavar else f"[{spelled}]", meaning, False
         else:
             yield flag_spelling(info, kind), meaning_of(info, parameter.default), True
 
@@ -164,13 +180,15 @@ def flag_spelling(info: OptionInfo, kind: Any) -> str:  # noqa: ANN401  a type, 
     return ", ".join(names).replace("/", ", ") + (f" {VALUES[kind]}" if VALUES[kind] else "")
 
 
-def meaning_of(info: OptionInfo, default: object) -> str:
+def meaning_of(info: OptionInfo | ArgumentInfo, default: object) -> str:
     """What a flag means, with its environment variable and default."""
     stage, _, name = str(info.help).partition(".")
     if stage in STAGES and name in STAGES[stage].__dataclass_fields__:
         found = STAGES[stage].__dataclass_fields__[name]
         said = str(found.metadata["help"])
         return f"{said[0].upper()}{said[1:]}. [{stage}.{name}, default {toml_value(found.default) or 'none'}]"
+    if stage == "export":
+        return option_help(name)
     notes = [f"or ${info.envvar}"] if info.envvar else []
     if default is not None and not isinstance(default, bool):
         notes.append(f"default {default}")
@@ -192,6 +210,23 @@ def recipe_section() -> Iterator[str]:
             default = toml_value(field.default)
             shown = "none" if default is None else f"`{default}`"
             yield f"| `{field.name}` | {shown} | {cell(field.metadata['help'])} |"
+
+
+def mixture_section() -> Iterator[str]:
+    """Lines about the recipe of a mixture."""
+    yield "## The recipe of a mixture"
+    yield ""
+    yield MIXTURE_INTRODUCTION
+    for name, kind in (("The whole", Mixture), ("[source.NAME]", Source), ("exclude", Part)):
+        yield ""
+        yield f"### {name}"
+        yield ""
+        yield "| key | default | meaning |"
+        yield "|---|---|---|"
+        for field in dataclasses.fields(kind):
+            if field.metadata:
+                shown = None if field.default is dataclasses.MISSING else toml_value(field.default)
+                yield f"| `{field.name}` | {f'`{shown}`' if shown else 'none'} | {cell(field.metadata['help'])} |"
 
 
 def exit_section() -> Iterator[str]:

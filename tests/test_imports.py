@@ -17,7 +17,7 @@ ROOT = Path(coreset.__file__).parent
 STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_rows", "import_samples")
 BESIDE_STAGES = (*IMPORT, "exclude", "keys", "quarantine", "slices", "vectors")
-ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
+ABOVE_STAGES = ("pipeline", "recipe", "cli", "results", "mixture")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
 MAY_IMPORT_OF_CORESET = {
@@ -38,6 +38,7 @@ MAY_IMPORT_OF_CORESET = {
     },
     "recipe": {*STAGES, "sources", "rows", "engine"},
     "demo": {"encoder"},
+    "mixture": {"mixture", "recipe", "engine"},
 }
 """What the modules of a folder, or the module of that name, may import of coreset. The others stand on top."""
 

@@ -9,6 +9,7 @@ sources ─ embed or import ─> rows/ ─ cluster ─> centroids/ clusters/ ─
 - `coreset.recipe`: what to select from and how; `coreset.pipeline`: the order of the stages
 - `coreset.embed`, `coreset.import_`, `coreset.cluster`, `coreset.dedup`, `coreset.sample`: the stages
 - `coreset.rows`: the columns of every file; `coreset.encoder`: models; `coreset.sources`: foreign bytes
+- `coreset.results`: a finished run read, checked, exported, trained on; `coreset.mixture`: data for fine-tuning
 - `coreset.numeric`: similarity, components, centroids, ranks; `coreset.engine`: tasks, files, resuming
 
 The names below load what they need when they are first used, so that `import coreset` is quick.
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
     from coreset.results.chains import chains
     from coreset.results.explain import Explained
     from coreset.results.fate import picture_bytes, rows_with_fate
+    from coreset.results.in_place import Filter, filter  # noqa: A004  read as coreset.filter
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.missed import missed
     from coreset.results.misses import Estimated, Missed
     from coreset.results.opened import OpenedRun, open_run
+    from coreset.results.picture_dataset import PictureDataset, Sampler
     from coreset.results.report import Report, report
     from coreset.results.stretched import Chains, Level, StretchedComponent
     from coreset.results.verdict import Verified
@@ -61,16 +64,19 @@ __all__ = [
     "Encoder",
     "Estimated",
     "Explained",
+    "Filter",
     "ImportParams",
     "Inspected",
     "Level",
     "Missed",
     "OpenedRun",
     "Parts",
+    "PictureDataset",
     "Recipe",
     "Report",
     "Run",
     "SampleParams",
+    "Sampler",
     "Step",
     "StretchedComponent",
     "Verified",
@@ -78,6 +84,7 @@ __all__ = [
     "clustered",
     "deduplicated",
     "embedded",
+    "filter",
     "funnel",
     "imported",
     "in_process",
@@ -112,11 +119,13 @@ _HOMES = {
     "coreset.results.stretched": ("StretchedComponent", "Chains", "Level"),
     "coreset.results.chains": ("chains",),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
+    "coreset.results.in_place": ("Filter", "filter"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.missed": ("missed",),
     "coreset.results.misses": ("Estimated", "Missed"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.report": ("Report", "report"),
+    "coreset.results.picture_dataset": ("PictureDataset", "Sampler"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

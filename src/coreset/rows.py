@@ -279,6 +279,14 @@ def group_starts(metadata: Any) -> list[int]:  # noqa: ANN401  pyarrow has no ty
     return starts
 
 
+def columns_of(location: Location) -> list[str]:
+    """The names of a Parquet file's columns, from its footer."""
+    try:
+        return list(pq.read_schema(files.local_path(location)).names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(location, error) from error
+
+
 def table_batches(location: Location, columns: Sequence[str], rows: int = 1 << 20) -> Iterator[pa.Table]:
     """The rows of a Parquet file in order, at most `rows` at a time.
 

@@ -60,6 +60,9 @@ def inspect(
 
 @app.command(cls=HelpWithDefaults)
 def verify(
+    path: Annotated[
+        str | None, typer.Argument(metavar="PATH", help="An export or a run. [default: the run]", show_default=False)
+    ] = None,
     full: Annotated[
         bool,
         typer.Option("--full", help="Compute every row's cluster and every component again, not some of each part."),
@@ -71,11 +74,19 @@ def verify(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Check every file of a run against what was written, and what the files hold; writes nothing."""
+    """Check every file of a run or an export against what was written, and what the files hold; writes nothing."""
+    from coreset.cli.exported import verified_export
     from coreset.cli.verified import verified_result
+    from coreset.results.export.verifying import is_export, verify_export
     from coreset.results.verify import verify as verified
 
-    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
+    if path is not None and is_export(path):
+        common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
+        with common.reading() as run_of:
+            checked = verify_export(path, run_of.folder, run_of.execute, run_of.task_memory, run_of.progress)
+        verified_export(checked, json)
+        return
+    common = CommonOptions(path or run, workers, memory, quiet=quiet, as_json=json, ray=ray)
     with common.reading() as run_of:
         found = verified(run_of.folder, run_of.execute, run_of.task_memory, full, run_of.progress)
     verified_result(found, json)

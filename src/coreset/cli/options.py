@@ -62,6 +62,10 @@ class HelpWithDefaults(typer.core.TyperCommand):
 
         for option in self.params:
             stage, _, name = (getattr(option, "help", None) or "").partition(".")
+            if stage == "export":
+                from coreset.results.export.formats import option_help
+
+                option.help = option_help(name)  # type: ignore[attr-defined]
             if stage in STAGES and name in STAGES[stage].__dataclass_fields__:
                 found = STAGES[stage].__dataclass_fields__[name]
                 meaning = str(found.metadata["help"])

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import uuid
 from collections.abc import Iterator
@@ -156,6 +157,18 @@ def remove_folder(path: Path) -> None:
             os.unlink(entry.path)
     pass_point("remove")
     path.rmdir()
+
+
+def remove_folder_quietly(folder: Location) -> None:
+    """Remove a folder under a temporary name; what cannot be removed now is swept at the next start."""
+    shutil.rmtree(local_path(folder), ignore_errors=True)
+
+
+def write_all(file: io.RawIOBase, content: bytes) -> None:
+    """Write all bytes to an unbuffered file."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) or 0 :]
 
 
 def temporary_name(location: Location) -> Location:

@@ -18,10 +18,14 @@ NAME = ".lock"
 
 
 @contextmanager
-def sole_writer(folder: Location) -> Iterator[None]:
+def sole_writer(folder: Location, instead: str = "another --run") -> Iterator[None]:
     """Hold a folder for writing until the block ends; the kernel lets go when the process dies, however it dies.
 
     What a killed writer left under temporary names in the folder itself is swept.
+
+    Args:
+        folder: is made if it is not there
+        instead: what to use if another process holds it, for the message
 
     Raises:
         InUseError: Another process holds it; says which, where and since when.
@@ -41,7 +45,7 @@ def sole_writer(folder: Location) -> Iterator[None]:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InUseError(
-                f"{folder} is being written by {_owner(number)}; wait for it, or use another --run."
+                f"{folder} is being written by {_owner(number)}; wait for it, or use {instead}."
             ) from error
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(number, 0)

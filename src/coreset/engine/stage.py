@@ -23,6 +23,7 @@ from functools import partial
 from typing import ClassVar, Protocol, TypeVar
 
 from coreset.engine import files
+from coreset.engine.bundle import Bundle
 from coreset.engine.errors import InputError, InvariantError, MismatchError, ResourceError
 from coreset.engine.files import JSON, Location, Outgoing, Seal
 from coreset.engine.progress import Progress, quiet
@@ -172,6 +173,7 @@ class Part:
         self.location, self.plan, self.inputs = location, plan, inputs
         self._sides: dict[str, Outgoing] = {}
         self._absent: list[Location] = []
+        self._bundle: Bundle | None = None
 
     @property
     def name(self) -> str:
@@ -186,6 +188,11 @@ class Part:
         folder, _, name = self.location.rpartition("/")
         self._sides[suffix] = Outgoing(file_of(folder, name, suffix))
         return self._sides[suffix]
+
+    def bundle(self) -> Bundle:
+        """Many small files elsewhere, of which the receipt says nothing: the part's Parquet must list them."""
+        self._bundle = self._bundle or Bundle(self.location)
+        return self._bundle
 
     def without(self, suffix: str) -> None:
         """Say that a side file of an earlier attempt must not be there once the part is committed."""
@@ -203,6 +210,8 @@ class Part:
         """Give all files their names, the Parquet last; returns their seals."""
         for location in self._absent:
             files.remove(location)
+        if self._bundle is not None:
+            self._bundle.commit()
         for suffix in sorted(self._sides, key=lambda suffix: suffix == PARQUET):
             self._sides[suffix].commit()
         return {suffix: seal_of(side) for suffix, side in self._sides.items()}
@@ -211,6 +220,8 @@ class Part:
         """Remove everything that was not committed."""
         for side in self._sides.values():
             side.discard()
+        if self._bundle is not None:
+            self._bundle.discard()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -153,6 +153,33 @@ def picture_at(location: str, row: int) -> bytes | None:
         raise_the_machines(error)
         raise InputError(f"{location} is damaged ({first_line(error)}): fetch it again.") from error
     return None
+
+
+def pictures_at(shard: Shard, rows: Sequence[int]) -> Iterator[bytes | None]:
+    """The bytes of the pictures in some rows of a Parquet file, by ascending rows; each row group is read once.
+
+    Raises:
+        InputError: It is damaged, has no column of pictures, or is no longer the file that was listed.
+        OSError: The disk cannot be read; names the shard.
+    """
+    with opened_shard(shard) as file:
+        try:
+            table = pq.ParquetFile(file, buffer_size=_AHEAD, pre_buffer=False)
+            column = found_pictures(table.schema_arrow)
+            left, start = list(reversed(rows)), 0
+            for group in range(table.metadata.num_row_groups):
+                stop = start + table.metadata.row_group(group).num_rows
+                if column is None or not left or left[-1] >= stop:
+                    start = stop
+                    continue
+                for batch in table.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                    while left and left[-1] < start + batch.num_rows:
+                        yield picture_bytes_of(batch.column(0))[left.pop() - start].as_py()
+                    start += batch.num_rows
+        except BROKEN_TABLE as error:
+            raise_the_machines(error)
+            raise InputError(f"{shard.location} is damaged ({first_line(error)}): fetch it again.") from error
+    yield from (None for _ in left)
 
 
 def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: Limits) -> Iterator[Pair | Reject]:

@@ -29,6 +29,7 @@ class Metadata:
     width: int | None = None
     height: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
 
 def read_metadata(content: bytes) -> Metadata:
@@ -43,7 +44,7 @@ def read_metadata(content: bytes) -> Metadata:
 
     Example:
         >>> read_metadata(b'{"url": "http://x.org/a.jpg", "width": 64, "height": null, "md5": "?"}')
-        Metadata(caption=None, url='http://x.org/a.jpg', width=64, height=None, hashes={})
+        Metadata(caption=None, url='http://x.org/a.jpg', width=64, height=None, hashes={}, key=None)
     """
     try:
         fields = json.loads(content.decode("utf-8"))
@@ -63,6 +64,7 @@ def read_metadata(content: bytes) -> Metadata:
             for name, pattern in _HASHES.items()
             if isinstance(found := fields.get(name), str) and pattern.fullmatch(found)
         },
+        key=_key(fields.get("key")),
     )
 
 
@@ -109,6 +111,12 @@ def _encoded(caption: str) -> bytes:
         raise BadSampleError(
             "caption_not_utf8", f"half a surrogate pair at {error.start} of the json's caption"
         ) from error
+
+
+def _key(found: object) -> str | None:
+    """A key that may be one of ours: text of Unicode."""
+    key = _text(found)
+    return None if key is None or any("\ud800" <= char <= "\udfff" for char in key) else key
 
 
 def _text(found: object) -> str | None:

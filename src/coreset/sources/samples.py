@@ -8,6 +8,8 @@ The rules, webdataset's wherever it has one:
   (`json`) or nothing of ours. The last kind is never read, only counted; a sample of nothing else is no
   sample.
 - A sample is a run of adjacent members with one key.
+- A json whose `key`, written as an export writes names (`coreset.sources.names`), is the sample's name, says
+  the sample's key: so an export is read back with the keys that its rows had.
 - A key that comes back later: the first run stands as it was judged, complete or not; each later run is
   refused, as `duplicate_key` if it has a picture, else as `split_sample`. Keys are known by a 64-bit hash:
   some 80 bytes each.
@@ -23,6 +25,7 @@ from collections import Counter
 from xxhash import xxh3_64_intdigest
 
 from coreset.sources.metadata import BadSampleError, Metadata, read_caption, read_metadata
+from coreset.sources.names import name_of
 from coreset.sources.pairs import Limits, Pair, Reject
 from coreset.sources.tar_members import FILE, Member, TarMembers
 
@@ -115,6 +118,7 @@ class OpenSample:
             raise BadSampleError("empty_image", "the picture has no bytes")
         content = self._parts.get(METADATA)
         metadata = Metadata() if content is None else read_metadata(content)
+        key = original_key(key, metadata.key)
         caption = self._caption(metadata, limits)
         offset = None if compressed else self._image_offset
         url, width, height, hashes = metadata.url, metadata.width, metadata.height, metadata.hashes
@@ -205,6 +209,19 @@ def checked_key(key: bytes, longest: int) -> str:
     if _CONTROL.search(text):
         raise BadSampleError("bad_key", f"the key has control characters: {_shown(key)}")
     return text
+
+
+def original_key(name: str, said: str | None) -> str:
+    """The key of a sample whose json says one: that one, if the sample has the name that an export gives to it.
+
+    An export writes keys so that they may be names (`coreset.sources.names`); this is how they come back.
+
+    Example:
+        >>> original_key("cats~2F7", "cats/7"), original_key("cats~2F7", "7"), original_key("7", "7")
+        ('cats/7', 'cats~2F7', '7')
+    """
+    is_told = said is not None and said != name and not _CONTROL.search(said) and name_of(said) == name
+    return said if said is not None and is_told else name
 
 
 def key_text(key: bytes) -> str:

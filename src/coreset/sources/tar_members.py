@@ -6,6 +6,7 @@ cut is noticed wherever it falls, and every header moves forward, so no file is 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -193,3 +194,21 @@ def _check_global(records: dict[bytes, bytes]) -> None:
 
 def _cut() -> BrokenShardError:
     return BrokenShardError("truncated_shard", "the file ends in the middle")
+
+
+def is_member(block: bytes, size: int) -> bool:
+    """Whether a block is the header of a file of that size: what must stand in front of a picture in a tar.
+
+    Example:
+        >>> import tarfile
+        >>> member = tarfile.TarInfo("007.jpg")
+        >>> member.size = 1503
+        >>> block = member.tobuf(tarfile.USTAR_FORMAT)
+        >>> is_member(block, 1503), is_member(block, 1504), is_member(bytes(512), 0)
+        (True, False, False)
+    """
+    try:
+        header = parse_header(block)
+    except (BrokenShardError, struct.error):
+        return False
+    return header.size == size and _KINDS.get(header.kind) == FILE

@@ -1,0 +1,69 @@
+"""Many small files that appear together: a part's pictures.
+
+They are written into one folder under a temporary name, flushed, and get their own names when the part is
+committed. That costs a flush of each file, and one of each folder, not two flushes and an entry in the
+receipt for every file. The part's Parquet, which is committed after them, says which files there are.
+"""
+
+from __future__ import annotations
+
+import os
+
+from coreset.engine import files
+from coreset.engine.files import Location, pass_point
+
+
+class Bundle:
+    """Small files on their way; nothing has its name before `commit`."""
+
+    def __init__(self, location: Location) -> None:
+        self._folder = files.temporary_name(location)
+        self._places: list[Location] = []
+        self._is_flushed = False
+
+    def write(self, place: Location, content: bytes) -> None:
+        """Write a file that will stand at a place on the same disk."""
+        if not self._places:
+            files.make_folder(self._folder)
+        with files.disk_errors(place):
+            pass_point("open")
+            with open(self._waiting(len(self._places)), "wb", buffering=0) as file:
+                pass_point("write")
+                files.write_all(file, content)
+        self._places.append(place)
+
+    def close(self) -> None:
+        """Flush all files to the disk."""
+        for number, place in enumerate(self._places):
+            with files.disk_errors(place):
+                pass_point("fsync")
+                waiting = os.open(self._waiting(number), os.O_RDONLY)
+                try:
+                    os.fsync(waiting)
+                finally:
+                    os.close(waiting)
+        self._is_flushed = True
+
+    def commit(self) -> None:
+        """Give all files their names, and flush the folders that they lie in."""
+        if not self._is_flushed:
+            self.close()
+        folders = {os.path.dirname(place) or "." for place in self._places}
+        for folder in sorted(folders):
+            files.make_folder(folder)
+        for number, place in enumerate(self._places):
+            with files.disk_errors(place):
+                pass_point("rename")
+                os.replace(self._waiting(number), place)
+        for folder in sorted(folders):
+            with files.disk_errors(folder):
+                files.flush_folder(folder)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what has no name of its own yet."""
+        if self._places:
+            files.remove_folder_quietly(self._folder)
+
+    def _waiting(self, number: int) -> str:
+        return os.path.join(self._folder, str(number))
