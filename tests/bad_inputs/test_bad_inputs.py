@@ -222,6 +222,8 @@ def test_a_folder_of_vectors(case: VectorsCase, unharmed: dict[str, dict[str, An
         assert np.abs(lengths - 1).max() < 1.5e-3
     else:
         assert all(rows[key] == unharmed[key] for key in rows)
+    if case.check:
+        case.check(rows_of(tmp_path))
 
 
 def test_the_index_is_current() -> None:

@@ -24,6 +24,7 @@ from coreset.cli.flags import (
     KeepFraction,
     MetadataFolder,
     MissingCaption,
+    MissingText,
     Model,
     Normalize,
     Number,
@@ -175,6 +176,7 @@ def import_(
     text_embeddings: TextFolder = None,
     metadata: MetadataFolder = None,
     prefix_keys: PrefixSources = None,
+    allow_missing_caption: MissingText = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -201,6 +203,7 @@ def import_(
         text_embeddings=text_embeddings,
         metadata=metadata,
         prefix_keys=prefix_keys,
+        allow_missing_caption=allow_missing_caption,
     )
     recipe = with_stages(found, import_=params)
     if dry_run:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Bool
 
 from coreset.engine.errors import InputError
 
@@ -37,6 +39,8 @@ _EXACT = 2.0**53  # whole floats up to here are one number each
 
 Array = Any
 """An Arrow array; pyarrow has no types."""
+Rows = Bool[np.ndarray, "b"]
+"""Which rows something is true of."""
 Columns = tuple[tuple[str, str], ...]
 """Pairs of what a column means and its name in the table."""
 
@@ -184,6 +188,31 @@ def text_of(value: bytes | None) -> str | None:
         return None if value is None else value.decode("utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def captionless_rows(table: pa.Table) -> Rows:
+    r"""Which rows have no caption: null or blank in a table with such a column; none where there is no column.
+
+    Example:
+        >>> captionless_rows(pa.table({"caption": ["a cat", None, " \n"]}))
+        array([False,  True,  True])
+        >>> captionless_rows(pa.table({"key": ["1"]}))
+        array([False])
+    """
+    if CAPTION not in table.column_names:
+        return np.zeros(table.num_rows, np.bool_)
+    captions = table[CAPTION].combine_chunks()
+    if captions.type == pa.string():
+        return blank_rows(captions)
+    texts = ("?" if raw is not None and text_of(raw) is None else text_of(raw) for raw in captions.to_pylist())
+    return blank_rows(pa.array(texts, pa.string()))
+
+
+def blank_rows(texts: Array) -> Rows:
+    """Which of some texts are null, or nothing but white space."""
+    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0)
+    found: Rows = pc.fill_null(blank, True).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _named(names: Sequence[str], aliases: Sequence[str], features: str) -> str | None:
