@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from command import check_equal, check_refused, contents, coreset, done, started, wait_until
+from shards import good_pairs, write_shard
 
 from coreset.account import check_sums
 from coreset.engine import files
-from coreset.engine.errors import InputError
-from coreset.engine.stage import open_parts
+from coreset.engine.errors import InputError, ResourceError
+from coreset.engine.stage import Needs, open_parts
+from coreset.pipeline import Run, embedded
+from coreset.recipe import read_recipe
 
 RUN = ("run", "--max-bad", "10")
 PLACES = 10
@@ -86,7 +89,24 @@ def test_a_quarantine_that_is_taken_away_is_said_by_its_name(undisturbed: Path, 
         check_sums(str(place / "run"), "rows", parts)
 
 
-@pytest.mark.parametrize("taken", ["", "rows", "centroids", "clusters", "dedup"])
+def test_a_quarantine_that_is_taken_away_meanwhile_is_said_and_made_again(place: Path, tmp_path: Path) -> None:
+    write_shard(place / "shards/00000.tar", [*good_pairs(0), {"__key__": "bad", "png": b"none", "txt": b"a lamp"}])
+    done("embed", "--max-bad", "10", "--run", "../wanted", cwd=place)
+    recipe = read_recipe(str(place / "coreset.toml"))
+
+    def robbed(calls: Iterable[Callable[[], object]], needs: Needs) -> Iterator[object]:
+        for call in calls:
+            yield call()
+            shutil.rmtree(place / "run/quarantine", ignore_errors=True)
+
+    with pytest.raises(ResourceError, match=r"run/quarantine was removed while \S+ was written"):
+        embedded(Run(str(place / "run"), execute=robbed), recipe)
+    assert open_parts(str(place / "run/rows")) is None
+    done("embed", "--max-bad", "10", cwd=place)
+    check_equal(place / "run", contents(tmp_path / "wanted"))
+
+
+@pytest.mark.parametrize("taken", ["", "rows", "quarantine", "centroids", "clusters", "dedup"])
 def test_a_folder_that_is_taken_away_meanwhile_is_made_again(taken: str, undisturbed: Path, place: Path) -> None:
     running = started(*RUN, cwd=place)
     folder = place / "run" / taken

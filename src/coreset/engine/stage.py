@@ -243,6 +243,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     Raises:
         MismatchError: The folder belongs to other parameters that must not be replaced silently.
         InputError: A committed part is damaged.
+        ResourceError: The folder, or files of a part, were taken away meanwhile.
     """
     found = finished(stage)
     if found is not None:
@@ -259,6 +260,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
             done[part.name] = part
             check_stays(stage, tasks)
             progress.advance(part.summary)
+        check_kept(stage, done.values())
         parts = seal_stage(stage, [done[part_name(task)] for task in tasks])
     finally:  # an error in a folder that vanished comes from that
         check_stays(stage, tasks)
@@ -405,6 +407,30 @@ def check_stays(stage: Stage, tasks: list[Task]) -> None:
     raise ResourceError(
         f"{stage.folder} was removed while it was written; run the same command again, it makes the folder anew."
     )
+
+
+def check_kept(stage: Stage, done: Iterable[Finished]) -> None:
+    """Notice that files of finished parts were taken away while others were written: `quarantine/`, say.
+
+    The commits of those parts are taken away too, so that the same command makes them again.
+
+    Raises:
+        ResourceError: Some are gone; names the first, or its folder if that is gone.
+    """
+    gone = [
+        (part, location)
+        for part in done
+        for location in (file_of(stage.folder, part.name, suffix) for suffix in part.seals)
+        if files.size_of(location) is None
+    ]
+    for part, _ in gone:
+        files.remove(files.join(stage.folder, part.name + PARQUET))
+    if gone:
+        folder, _, name = gone[0][1].rpartition("/")
+        place = files.join(folder, name) if files.names_in(folder) else folder
+        raise ResourceError(
+            f"{place} was removed while {stage.folder} was written; run the same command again, it continues."
+        )
 
 
 def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished], list[Task]]:
