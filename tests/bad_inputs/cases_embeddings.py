@@ -89,6 +89,13 @@ def set_cell(column: str, value: object, kind: Any = None) -> Harm:
     return table(META, change)
 
 
+def second_vectors(file: Path) -> None:
+    found = pq.read_table(file)
+    pq.write_table(
+        pa.Table.from_arrays([*found.columns, found["embedding"]], names=[*found.column_names, "embedding"]), file
+    )
+
+
 def all_images(change: Callable[[np.ndarray], np.ndarray]) -> Harm:
     return lambda folder: [array(f"img_emb/img_emb_{part}.npy", change)(folder) for part in range(3)]
 
@@ -341,6 +348,18 @@ FOLDERS = [
         table(META, lambda t: t.set_column(3, "similarity", pa.array(["high"] * 50))),
         "similarity",
         "rename the column",
+    ),
+    refused(
+        "two columns of captions",
+        "a table with two columns named `caption`",
+        table(META, lambda t: pa.Table.from_arrays([*t.columns, t["caption"]], names=[*t.column_names, "caption"])),
+        "2 columns named caption",
+    ),
+    refused(
+        "two columns of vectors",
+        "a Parquet with two columns named `embedding`",
+        lambda f: [shutil.rmtree(f), write_lists(f, random_vectors(ROWS), 1), second_vectors(f / "000.parquet")],
+        "2 columns named embedding",
     ),
     refused(
         "captions in one file only",

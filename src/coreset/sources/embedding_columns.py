@@ -55,7 +55,7 @@ def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence
         without: Meanings that are not looked for.
 
     Raises:
-        InputError: One of them is of a type that cannot be meant.
+        InputError: One of them is of a type that cannot be meant, or stands twice.
 
     Example:
         >>> found_columns(pa.schema([("TEXT", pa.string()), ("uid", pa.string()), ("NSFW", pa.string())]), "l14", "a")
@@ -66,6 +66,7 @@ def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence
         column = _named(schema.names, aliases, features)
         if column is None or meaning in without:
             continue
+        check_single(schema, column, name)
         fits = _is_text if meaning not in {COSINE, "width", "height"} else _is_number
         kind = schema.field(column).type
         if meaning == KEY and _is_number(kind):
@@ -76,6 +77,16 @@ def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence
             )
         found.append((meaning, column))
     return tuple(found)
+
+
+def check_single(schema: pa.Schema, column: str, name: str) -> None:
+    """Raise if a column stands twice: nobody knows which is meant, and a table cannot be asked for it by name.
+
+    Raises:
+        InputError: It does.
+    """
+    if schema.names.count(column) > 1:
+        raise InputError(f"{name} has {schema.names.count(column)} columns named {column}: rename all but one")
 
 
 def found_vectors(schema: pa.Schema, meaning: str, asked: str | None, features: str) -> str | None:
@@ -109,7 +120,13 @@ def _is_pictures(kind: pa.DataType) -> bool:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    kind = _plain(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values, however they are encoded."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def is_vectors(kind: pa.DataType) -> bool:
@@ -225,10 +242,9 @@ def _named(names: Sequence[str], aliases: Sequence[str], features: str) -> str |
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return any(check(kind) for check in checks) or bool(pa.types.is_string_view(kind))
+    kind = _plain(kind)
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return _is_bytes(kind) or any(check(kind) for check in checks)
 
 
 def _is_number(kind: pa.DataType) -> bool:

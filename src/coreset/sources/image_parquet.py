@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,8 +74,11 @@ def read_pairs(shard: Shard, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pair |
         start = 0
         for group in range(table.metadata.num_row_groups):
             yield from _group(table, group, start, reader, limits)
-            start += table.metadata.row_group(group).num_rows
-        if start == 0:
+            start += _rows_in(table.metadata.row_group(group), reader.pictures)
+        if (lost := table.metadata.num_rows - start) > 0:
+            detail = f"the footer counts {start + lost} rows, and its row groups have {start}"
+            yield Reject(None, None, "damaged_shard", detail, lost)
+        elif start == 0:
             yield Reject(None, None, "empty_shard", "no row in the Parquet", 0)
 
 
@@ -138,11 +142,16 @@ def picture_at(location: str, row: int) -> bytes | None:
     try:
         with pq.ParquetFile(location, buffer_size=_AHEAD, pre_buffer=False) as table:
             column = found_pictures(table.schema_arrow)
+            if column is None:
+                return None
+            groups = map(table.metadata.row_group, range(table.metadata.num_row_groups))
             group, inside = 0, row
-            while group < table.metadata.num_row_groups and inside >= table.metadata.row_group(group).num_rows:
-                inside -= table.metadata.row_group(group).num_rows
+            for footer in groups:
+                if inside < _rows_in(footer, column):
+                    break
+                inside -= _rows_in(footer, column)
                 group += 1
-            if column is None or group == table.metadata.num_row_groups:
+            else:
                 return None
             for batch in table.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
                 if inside < batch.num_rows:
@@ -158,9 +167,12 @@ def picture_at(location: str, row: int) -> bytes | None:
 def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: Limits) -> Iterator[Pair | Reject]:
     """The rows of a row group, and what of it cannot be read."""
     footer = table.metadata.row_group(group)
-    stop = start + footer.num_rows
-    chunks = [footer.column(number) for number in range(footer.num_columns)]
-    read = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in reader.names]
+    read = _chunks(footer, reader.names)
+    stop = start + _rows_in(footer, reader.pictures)
+    if any(chunk.num_values != footer.num_rows for chunk in _flat(footer, reader.names)):
+        detail = f"row group {group} says that it has {footer.num_rows} rows, and its columns say otherwise"
+        yield Reject(None, None, "damaged_shard", f"{detail}: none is read", stop - start)
+        return
     packed, unpacked = (sum(getattr(chunk, f"total_{what}_size") for chunk in read) for what in _SIZES)
     if unpacked > limits.gzip_allowance + limits.gzip_ratio * max(packed, 0):
         detail = f"row group {group} unpacks from {packed} to {unpacked} bytes"
@@ -182,6 +194,23 @@ def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: 
     if at < stop:
         lost = f"rows {at} to {stop} in row group {group} cannot be read"
         yield Reject(None, None, "damaged_shard", f"{lost}: {problem}", stop - at)
+
+
+def _chunks(footer: Any, names: Sequence[str]) -> list[Any]:  # noqa: ANN401  pyarrow has no types
+    """The column chunks of a row group that are read for some columns."""
+    chunks = [footer.column(number) for number in range(footer.num_columns)]
+    return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in names]
+
+
+def _flat(footer: Any, names: Sequence[str]) -> list[Any]:  # noqa: ANN401
+    """Those of them that have one value for each row, null or not: no lists."""
+    paths = {*names, *(f"{name}.bytes" for name in names)}
+    return [chunk for chunk in _chunks(footer, names) if chunk.path_in_schema in paths]
+
+
+def _rows_in(footer: Any, pictures: str) -> int:  # noqa: ANN401
+    """The rows of a row group: as many as its column of pictures says that it has values, null or not."""
+    return max(0, *(int(chunk.num_values) for chunk in _flat(footer, [pictures])))
 
 
 def _opened_table(file: io.FileIO, shard: Shard) -> pq.ParquetFile:
