@@ -24,12 +24,15 @@ from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_ma
 from coreset.sources.bytestream import BrokenShardError
 from coreset.sources.embedding_columns import KEY, found_pictures, is_vectors, standard_table
 from coreset.sources.image_rows import Rows, picture_bytes_of
+from coreset.sources.page_headers import largest_page
 from coreset.sources.pairs import DEFAULT_LIMITS, Limits, Pair, Reject
 from coreset.sources.samples import key_text
 from coreset.sources.shards import Shard, opened_shard
 from coreset.sources.sidecars import read_sidecar
 
 MAGIC = b"PAR1"
+PAGES_HELD = 4
+"""Pages of pictures that Arrow holds at its peak, compressed and not: `python benchmarks/picture_tables.py`."""
 _ROWS = 8  # that are held at a time: 8 pictures
 _AHEAD = 1 << 20  # bytes of a column chunk that are read at a time
 _SIZES = ("compressed", "uncompressed")
@@ -116,6 +119,37 @@ def check_shard(shard: Shard) -> str | None:
             return None
         key = standard_table(pa.Table.from_batches([first]), ((KEY, columns[KEY]),))[KEY][0].as_py()
         return key_text(key) if isinstance(key, bytes) else key
+
+
+def reading_bytes(shard: Shard, enough: int) -> int:
+    """Memory that reading a Parquet of pictures takes at most, from its footer and the headers of its pages.
+
+    Args:
+        shard: One for which `is_table` holds.
+        enough: Bytes that are there: pages are only looked at where the footer does not rule out that more is needed.
+
+    Returns:
+        0 for one whose footer cannot be read, or that has no column of pictures.
+
+    Raises:
+        InputError: It is no longer the file that was listed.
+        OSError: The disk cannot be read; names the shard.
+    """
+    with opened_shard(shard) as file:
+        try:
+            table = _opened_table(file, shard)
+        except BrokenShardError:
+            return 0
+        pictures = found_pictures(table.schema_arrow)
+        if pictures is None:
+            return 0
+        groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
+        chunks = [chunk for group in groups for chunk in _flat(group, [pictures])]
+        most = max((chunk.total_uncompressed_size for chunk in chunks), default=0)
+        if most * PAGES_HELD > enough:
+            places = [(chunk.dictionary_page_offset or chunk.data_page_offset, chunk) for chunk in chunks]
+            most = max(largest_page(file, place, place + chunk.total_compressed_size) for place, chunk in places)
+        return int(most) * PAGES_HELD
 
 
 def holds_pictures(location: str) -> bool:
