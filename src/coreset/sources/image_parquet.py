@@ -32,7 +32,7 @@ from coreset.sources.sidecars import read_sidecar
 
 MAGIC = b"PAR1"
 PAGES_HELD = 4
-"""Pages of pictures that Arrow holds at its peak, compressed and not: `python benchmarks/picture_tables.py`."""
+"""Pages of pictures that reading holds at its peak: docs/shards.md, "Parquet"."""
 _ROWS = 8  # that are held at a time: 8 pictures
 _AHEAD = 1 << 20  # bytes of a column chunk that are read at a time
 _SIZES = ("compressed", "uncompressed")
