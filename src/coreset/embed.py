@@ -148,7 +148,18 @@ def embed_stage(
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES)
+    def size() -> int:
+        counted = (sidecar.samples or 0 for shard in shards if (sidecar := read_sidecar(shard)) is not None)
+        return rows.vectors_size(sum(counted), known_dimension(choice.model))
+
+    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES, size=size)
+
+
+def known_dimension(model: str) -> int:
+    """How many numbers a vector of a model has, by its configuration; 0 if that is not at hand."""
+    from coreset.encoder import configured_dimension
+
+    return configured_dimension(model)
 
 
 def embeds_alike(folder: Location, params: EmbedParams) -> bool:

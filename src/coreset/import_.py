@@ -208,7 +208,15 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(), identities, check, aside=ASIDES)
+    def size() -> int:
+        return rows.vectors_size(copied_rows(embeddings, params), params.dimension)
+
+    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(), identities, check, aside=ASIDES, size=size)
+
+
+def copied_rows(embeddings: Embeddings, params: ImportParams) -> int:
+    """Rows whose vectors are written to `rows/`, because the user's file cannot be used as it lies."""
+    return sum(header.rows for header in embeddings.headers if params.normalize or not header.as_stored)
 
 
 @dataclass(frozen=True, slots=True)

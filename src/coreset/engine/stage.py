@@ -26,6 +26,7 @@ from coreset.engine import files
 from coreset.engine.errors import InputError, InvariantError, MismatchError, ResourceError
 from coreset.engine.files import JSON, Location, Outgoing, Seal
 from coreset.engine.progress import Progress, quiet
+from coreset.engine.space import check_space
 
 T = TypeVar("T")
 Summary = dict[str, int]
@@ -96,6 +97,7 @@ class Stage:
         facts: what `stage.json` says besides counts; called last
         aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`; those
             of other stages that fill the same folder too, so that none of theirs outlives them
+        size: bytes that its files will have, as far as the source tells; asked only if something is missing
     """
 
     folder: Location
@@ -108,6 +110,7 @@ class Stage:
     check: Callable[[], None] = lambda: None
     facts: Callable[[], dict[str, JSON]] = dict
     aside: tuple[str, ...] = ()
+    size: Callable[[], int] = lambda: 0
 
     @property
     def name(self) -> str:
@@ -152,6 +155,10 @@ class Parts:
     def locations(self, suffix: str = PARQUET) -> list[Location]:
         """The parts' files of one suffix, in order."""
         return [files.join(self.folder, name + suffix) for name in self.names]
+
+    def size(self, suffix: str = PARQUET) -> int:
+        """Bytes of those files."""
+        return sum(files.size_of(location) or 0 for location in self.locations(suffix))
 
 
 class Execute(Protocol):
@@ -243,7 +250,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     Raises:
         MismatchError: The folder belongs to other parameters that must not be replaced silently.
         InputError: A committed part is damaged.
-        ResourceError: The folder, or files of a part, were taken away meanwhile.
+        ResourceError: The disk has not room for it; or the folder, or files of a part, were taken away meanwhile.
     """
     found = finished(stage)
     if found is not None:
@@ -251,6 +258,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
         return found
     check_plan(stage)
     tasks = list(stage.tasks())  # before anything is touched: what cannot be planned leaves the folder as it was
+    check_space(stage.folder, stage.size())
     lay_plan(stage)
     done, missing = present_parts(stage, tasks)
     progress.start(stage.name, len(tasks), len(done))
