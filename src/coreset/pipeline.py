@@ -27,6 +27,8 @@ from coreset.vectors import check_lent, lent_locations
 FLOOR = 768 << 20
 """Least memory of one worker: what the libraries take, and blocks worth having."""
 LIBRARIES = 512 << 20
+FEW_ROWS = 39
+"""Rows for each cluster below which FAISS would warn, in a wall of text."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,11 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
         centroids, params = found[0], cluster.recorded_params(run.at("centroids"), asked.exclude)
     else:
         params = cluster.resolved(asked, rows, run.at("centroids"))
+        if asked.centroids is None and rows.counts["rows"] < FEW_ROWS * params.clusters:
+            run.progress.note(
+                f"warning: {rows.counts['rows']:,} rows are few for {params.clusters:,} clusters; FAISS advises "
+                f"{FEW_ROWS} for each"
+            )
         training = cluster.centroids_stage(
             run.at("centroids"), rows, params, asked.centroids, run.execute, run.memory, run.workers * LIBRARIES
         )
