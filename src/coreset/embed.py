@@ -149,7 +149,9 @@ def embed_stage(
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
     def size() -> int:
-        counted = (sidecar.samples or 0 for shard in shards if (sidecar := read_sidecar(shard)) is not None)
+        sidecars = ((shard, read_sidecar(shard)) for shard in shards)
+        # a pair takes a byte at least: what a lying count asks for beyond that stops no run
+        counted = (min(found.samples or 0, shard.size) for shard, found in sidecars if found is not None)
         return rows.vectors_size(sum(counted), known_dimension(choice.model))
 
     return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES, size=size)
