@@ -22,6 +22,7 @@ from coreset.sources.bytestream import BLOCK, BrokenShardError
 from coreset.sources.embedding_columns import found_columns, standard_table
 from coreset.sources.metadata import BadSampleError, Metadata, read_caption, read_metadata
 from coreset.sources.npy import read_npy_header
+from coreset.sources.page_headers import BadHeaderError, ShortHeaderError, parsed_page_header
 from coreset.sources.samples import role_of, split_name
 from coreset.sources.tar_headers import parse_header, parse_number, parse_pax
 
@@ -124,6 +125,12 @@ def read_pattern(pattern: str) -> None:
     sorted(found[:50], key=patterns.natural_order)
 
 
+def read_page(content: bytes) -> None:
+    found = parsed_page_header(content)
+    assert 0 < found.size <= len(content)
+    assert min(found.packed, found.unpacked) >= 0
+
+
 def npy_of(descr: str, order: str, shape: str) -> bytes:
     text = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
@@ -179,6 +186,10 @@ _values: dict[pa.DataType, st.SearchStrategy[Any]] = {
     pa.null(): st.none(),
 }
 _kinds = st.sampled_from(list(_values))
+
+
+PAGE = bytes.fromhex("15001528152c15fee9ecac061c15041500150615061c3600280361626418036162631111000000")
+"""A header of a page with a checksum and statistics."""
 
 
 @st.composite
@@ -243,6 +254,17 @@ PARSERS: dict[str, Parser] = {
         st.tuples(st.none() | st.binary(max_size=120), st.none() | st.text(max_size=60)),
         (BadSampleError,),
         ((None, "\ud800"), (b"\xed\xa0\x80", None), (b" ", "x" * 101)),
+    ),
+    "page of a Parquet": Parser(
+        read_page,
+        st.one_of(changed(PAGE), st.binary(max_size=60)),
+        (ShortHeaderError, BadHeaderError),
+        (
+            b"\x1c" * 100_000,
+            b"\x15" + b"\xff" * 100_000,
+            b"\x19\xf1" + b"\xff" * 9 + b"\x01",
+            b"\x18\xff\xff\xff\xff\x7f",
+        ),
     ),
     "columns of a table": Parser(read_columns, tables(), (InputError,)),
     "recipe": Parser(parsed_recipe, _recipes, (UsageError,), ("a = " + "[" * 50_000,)),

@@ -57,6 +57,13 @@ def clustered(folder: Path, *flags: str) -> Said:
 FILE = "in/img_emb/img_emb_0.npy"
 
 
+def test_few_rows_for_each_cluster_are_one_line(place: Path) -> None:
+    lines = clustered(place).err.splitlines()
+    assert lines.count("warning: 47 rows are few for 2 clusters; FAISS advises 39 for each") == 1
+    assert "FAISS" not in coreset("dedup", "--clusters", "1", *BAD, "--overwrite", cwd=place).err
+    assert not [line for line in lines if "WARNING" in line]
+
+
 def test_a_file_that_is_gone_is_noticed_before_its_vectors_are_read(place: Path) -> None:
     (place / FILE).rename(place / "away.npy")
     check_refused(clustered(place), 3, "img_emb_0.npy is gone", "coreset import FOLDER")

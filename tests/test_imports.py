@@ -15,7 +15,7 @@ import coreset
 
 ROOT = Path(coreset.__file__).parent
 STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
-IMPORT = ("import_rows", "import_samples")
+IMPORT = ("import_captions", "import_rows", "import_samples")
 BESIDE_STAGES = (*IMPORT, "exclude", "keys", "quarantine", "slices", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results", "mixture")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
@@ -54,6 +54,7 @@ MAY_BE_IMPORTED_BY = {
         "slices.py",
         "account.py",
         "exclude.py",
+        "import_captions.py",
         "import_rows.py",
         "sources/",
         "results/",

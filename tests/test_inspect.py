@@ -139,7 +139,10 @@ def test_tars_are_counted_by_their_sidecars(tmp_path: Path, typed: tuple[str, ..
     assert found["bytes"] == sum(path.stat().st_size for path in (tmp_path / "in").glob("*.tar"))
     assert found["estimate"]["import_seconds"] is None
     assert found["next"].startswith("coreset embed ")
-    assert "embedding not measured yet" in done("inspect", *typed, cwd=tmp_path).out
+    assert found["trial"] == f"coreset embed {tmp_path}/in/00000.tar --run trial"
+    shown = done("inspect", *typed, cwd=tmp_path).out
+    assert "embedding not known" in shown
+    assert f"`{found['trial']}` measures it, 2 times that is all" in shown
 
 
 def test_tars_in_folders_below_are_found(tmp_path: Path) -> None:
@@ -218,6 +221,21 @@ def test_estimates_are_the_measurements_they_come_from() -> None:
     assert laion.extrapolated
     assert laion.memory / 2**30 == pytest.approx(77.9, abs=0.1)
     assert laion.select_seconds / 3600 == pytest.approx(887 / 2, rel=0.15)
+
+
+def test_a_disk_that_is_too_small_is_a_note(tmp_path: Path) -> None:
+    """More rows than a signed number of 32 bits can count, by what a sidecar says."""
+    tars(tmp_path / "in")
+    free = inspected(tmp_path, "in")["disk_free"]
+    assert 0 < free < 2**50
+    rows = 2**40 - 6
+    (tmp_path / "in/00000_stats.json").write_text(json.dumps({"successes": rows}))
+    found = inspected(tmp_path, "in")
+    assert found["rows"] == 2**40
+    assert found["estimate"]["disk"] == 2 * 2**40 * 1536  # in rows/ and in clusters/
+    [note] = found["notes"]
+    assert note.startswith("a run needs 3460300.80 GiB of disk for its vectors, and the disk here has ")
+    assert "use a --run on a larger disk" in note
 
 
 def test_parquets_of_pictures_are_counted_by_their_footers(tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def check_sums(run: Location, stage: str, parts: Parts) -> None:
         found = sum(rows.count_rows(location) for location in parts.locations())
         _equal(stage, f"{counted} on disk", found, counted, parts.counts[counted])
     if stage == "rows":
-        open_parts(parts.folder)  # a file that was taken away meanwhile is no bug, and is said by its name
         refused = sum(entry["rows"] for entry in quarantined(run))
+        open_parts(parts.folder)  # a file that was taken away before or meanwhile is no bug, and is said by its name
         _equal(stage, "quarantined rows on disk", refused, "quarantined", parts.counts["quarantined"])
         total = parts.counts["rows"] + parts.counts["quarantined"]
         _equal(stage, "rows + quarantined", total, "samples", parts.counts["samples"])

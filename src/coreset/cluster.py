@@ -175,7 +175,11 @@ def clusters_stage(
             yield Task(part, write_clusters, (tuple(group), centroids.folder, memory, exclude))
 
     source = clusters_source(parts, centroids)
-    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,))
+
+    def size() -> int:
+        return rows.vectors_size(parts.counts["rows"], int(centroids.counts["dimension"])) + parts.size()
+
+    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,), size=size)
 
 
 def clusters_source(parts: Parts, centroids: Parts) -> str:

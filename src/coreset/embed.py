@@ -148,7 +148,20 @@ def embed_stage(
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES)
+    def size() -> int:
+        sidecars = ((shard, read_sidecar(shard)) for shard in shards)
+        # a pair takes a byte at least: what a lying count asks for beyond that stops no run
+        counted = (min(found.samples or 0, shard.size) for shard, found in sidecars if found is not None)
+        return rows.vectors_size(sum(counted), known_dimension(choice.model))
+
+    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES, size=size)
+
+
+def known_dimension(model: str) -> int:
+    """How many numbers a vector of a model has, by its configuration; 0 if that is not at hand."""
+    from coreset.encoder import configured_dimension
+
+    return configured_dimension(model)
 
 
 def embeds_alike(folder: Location, params: EmbedParams) -> bool:

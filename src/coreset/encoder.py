@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
+import json
 import logging
 import os
 import pickle
@@ -149,6 +150,23 @@ def found_weights(model: str, pretrained: str | None) -> Weights:
         )
     location = Path(_downloaded(f"{model} {pretrained}", lambda: download_pretrained(config_of_tag)))
     return Weights(str(location), _sha256(location), quick_gelu=bool(config_of_tag.get("quick_gelu")))
+
+
+def configured_dimension(model: str) -> int:
+    """How many numbers a vector of a model has, without loading it; 0 if its configuration is not at hand.
+
+    Example:
+        >>> configured_dimension("ViT-L-14"), configured_dimension("hf-hub:some/model")
+        (768, 0)
+    """
+    if model.startswith(LOCAL):
+        text = (Path(model.removeprefix(LOCAL)) / "open_clip_config.json").read_text(encoding="utf-8")
+        found = json.loads(text).get("model_cfg") or {}
+    elif model.startswith(HUB):  # it would have to be fetched
+        found = {}
+    else:
+        found = open_clip.get_model_config(model.replace("/", "-")) or {}
+    return int(found.get("embed_dim", 0))
 
 
 @functools.lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from coreset.engine.files import Location
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
 from coreset.import_rows import Imported, SeenKeys, imported_rows
-from coreset.import_samples import check_order, check_samples, sampled
+from coreset.import_samples import Look, check_order, check_samples, sampled
 from coreset.keys import check_keys
 from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.embeddings import (
@@ -78,6 +78,9 @@ class ImportParams:
     metadata: str | None = field(default=None, metadata={"help": "the folder of the tables, if it is not metadata/"})
     prefix_keys: bool = field(
         default=False, metadata={"help": "make keys unique by putting the source in front: SOURCE/KEY"}
+    )
+    allow_missing_caption: bool = field(
+        default=False, metadata={"help": "import rows without a caption too; they get no text rank"}
     )
     dimension: int = field(default=0, metadata={"found": True})
     columns: str = field(default="", metadata={"found": True})
@@ -196,7 +199,7 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     compare = embeddings.reading.has_cosine and embeddings.has_texts
 
     def tasks() -> Iterator[Task]:
-        same = check_samples(embeddings.filled, embeddings.reading, compare, params.normalize)
+        same = check_samples(embeddings.filled, embeddings.reading, look_of(params, compare))
         for name, number in numbers.items():
             part, header = found[name]
             how = Plan(header.reading, header.rows, header.as_stored and not params.normalize, compare, same)
@@ -205,7 +208,15 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(), identities, check, aside=ASIDES)
+    def size() -> int:
+        return rows.vectors_size(copied_rows(embeddings, params), params.dimension)
+
+    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(), identities, check, aside=ASIDES, size=size)
+
+
+def copied_rows(embeddings: Embeddings, params: ImportParams) -> int:
+    """Rows whose vectors are written to `rows/`, because the user's file cannot be used as it lies."""
+    return sum(header.rows for header in embeddings.headers if params.normalize or not header.as_stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +241,7 @@ class Plan:
 def write_imported(source: EmbeddingPart, plan: Plan, params: ImportParams, part: Part) -> Summary:
     """Import one part: its rows, its quarantine and, unless the user's file is used, its vectors."""
     if plan.compare and plan.rows:
-        check_order(sampled(source, plan.reading, plan.compare, params.normalize), plan.same)
+        check_order(sampled(source, plan.reading, look_of(params, plan.compare)), plan.same)
     digest = xxhash.xxh3_128() if plan.as_stored and plan.rows else None
     own = None if digest else rows.VectorsWriter(part.file(rows.VECTORS), plan.rows, params.dimension)
     table = rows.PartTable(part, rows.ROWS)
@@ -249,6 +260,11 @@ def write_imported(source: EmbeddingPart, plan: Plan, params: ImportParams, part
     return table.close({"samples": plan.rows, "rows": table.rows, "quarantined": len(rejects)}, **metadata)
 
 
+def look_of(params: ImportParams, compare: bool) -> Look:
+    """What a few rows of every part are looked at for."""
+    return Look(compare, params.normalize, params.allow_missing_caption)
+
+
 def imported_blocks(
     source: EmbeddingPart, plan: Plan, params: ImportParams, digest: xxhash.xxh3_128 | None
 ) -> Iterator[tuple[Imported, int]]:
@@ -257,7 +273,10 @@ def imported_blocks(
         return
     seen = SeenKeys()
     for block in read_blocks(source, plan.reading, params.text_cosine == "embeddings", digest):
-        yield imported_rows(block, source.name, params.normalize, params.prefix_keys, seen), block.start
+        found = imported_rows(
+            block, source.name, params.normalize, params.prefix_keys, params.allow_missing_caption, seen
+        )
+        yield found, block.start
 
 
 def one_ahead(values: Iterator[T]) -> Iterator[T]:

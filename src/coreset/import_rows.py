@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float16, Float64, Int64, UInt64
 
 from coreset import rows
 from coreset.engine.errors import InputError
+from coreset.import_captions import caption_faults, without_scores
 from coreset.keys import prefixed_key
 from coreset.numeric.lengths import TOLERANCE, inner_products, lengths, unit_rows
-from coreset.sources.embedding_columns import text_of
+from coreset.sources.embedding_columns import captionless_rows, text_of
 from coreset.sources.embeddings import Block
 from coreset.sources.pairs import DEFAULT_LIMITS, Reject
 
@@ -73,7 +74,9 @@ class Imported:
     rejects: list[Reject]
 
 
-def imported_rows(block: Block, source: str, normalize: bool, prefix: bool, seen: SeenKeys) -> Imported:
+def imported_rows(
+    block: Block, source: str, normalize: bool, prefix: bool, allow_captionless: bool, seen: SeenKeys
+) -> Imported:
     """The rows of a block.
 
     Args:
@@ -81,6 +84,7 @@ def imported_rows(block: Block, source: str, normalize: bool, prefix: bool, seen
         source: The part's name.
         normalize: Whether vectors are divided by their lengths; if not, these must be 1 within `TOLERANCE`.
         prefix: Whether the source is put in front of the keys.
+        allow_captionless: Whether a row without a caption is one without a text cosine; if not, it is refused.
         seen: The part's keys so far.
 
     Raises:
@@ -88,7 +92,9 @@ def imported_rows(block: Block, source: str, normalize: bool, prefix: bool, seen
     """
     faults: dict[int, Fault] = {}
     hashes = plain_hashes(block)
-    for index, fault in _faults(block, source, normalize, hashes, seen):
+    captionless = captionless_rows(block.table) if allow_captionless else np.zeros(len(block.vectors), np.bool_)
+    block = without_scores(block, captionless)
+    for index, fault in _faults(block, source, normalize, hashes, seen, captionless):
         faults.setdefault(index, fault)
     usable = np.ones(len(block.vectors), np.bool_)
     usable[list(faults)] = False
@@ -101,7 +107,8 @@ def imported_rows(block: Block, source: str, normalize: bool, prefix: bool, seen
     table["source"] = pa.repeat(pa.scalar(source), len(good))
     table["source_row"] = good + block.start
     if block.texts is not None:
-        table["text_cosine"] = inner_products(vectors, stored_vectors(block.texts, good, normalize))
+        cosines = inner_products(vectors, stored_vectors(block.texts, good, normalize))
+        table["text_cosine"] = pa.array(cosines, mask=captionless[good])
     return Imported(table, good, vectors, [_reject(block, index, faults[index]) for index in sorted(faults)])
 
 
@@ -130,7 +137,12 @@ def plain_hashes(block: Block) -> UInt64[np.ndarray, "b"] | None:
 
 
 def _faults(
-    block: Block, source: str, normalize: bool, hashes: UInt64[np.ndarray, "b"] | None, seen: SeenKeys
+    block: Block,
+    source: str,
+    normalize: bool,
+    hashes: UInt64[np.ndarray, "b"] | None,
+    seen: SeenKeys,
+    captionless: Bool[np.ndarray, "b"],
 ) -> Iterator[tuple[int, Fault]]:
     """Everything that is wrong with the rows of a block, what weighs most first."""
     yield from vector_faults(block.vectors, block.present, f"{source} row ", block.start, normalize)
@@ -139,10 +151,11 @@ def _faults(
     if hashes is not None:
         yield from key_faults(block.table["key"].combine_chunks(), hashes, seen)
     if "caption" in block.table.column_names:
-        yield from caption_faults(block.table["caption"].combine_chunks())
+        found = caption_faults(block.table["caption"].combine_chunks())
+        yield from ((row, fault) for row, fault in found if not captionless[row])
     if "text_cosine" in block.table.column_names and block.texts is None:
         cosines = block.table["text_cosine"].to_numpy()
-        for row in np.flatnonzero(~np.isfinite(cosines)):
+        for row in np.flatnonzero(~np.isfinite(cosines) & ~captionless):
             yield int(row), ("no_text_cosine", f"the similarity is {cosines[row]}")
 
 
@@ -202,22 +215,6 @@ def key_faults(keys: Any, hashes: UInt64[np.ndarray, "b"], seen: SeenKeys) -> It
     named = np.flatnonzero(size)
     for row in named[seen.repeated(hashes[named])]:
         yield int(row), ("duplicate_key", "a row with this key came before in this source")
-
-
-def caption_faults(captions: Any) -> Iterator[tuple[int, Fault]]:  # noqa: ANN401
-    """Captions that are missing, blank, too long or not UTF-8."""
-    if captions.type != pa.string():
-        decoded = [text_of(caption) for caption in captions.to_pylist()]
-        for number, (raw, text) in enumerate(zip(captions.to_pylist(), decoded, strict=True)):
-            if raw is not None and text is None:
-                yield number, ("caption_not_utf8", f"the caption is not UTF-8: {raw[:16].hex(' ')}")
-        captions = pa.array(decoded, pa.string())
-    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(captions)), 0)
-    for row in np.flatnonzero(pc.fill_null(blank, True).to_numpy(zero_copy_only=False)):
-        yield int(row), ("no_caption", "the caption is null or blank")
-    size = pc.fill_null(pc.binary_length(captions), 0).to_numpy(zero_copy_only=False)
-    for row in np.flatnonzero(size > DEFAULT_LIMITS.caption):
-        yield int(row), ("caption_too_long", f"the caption has {size[row]} bytes, more than {DEFAULT_LIMITS.caption}")
 
 
 def _reject(block: Block, index: int, fault: Fault) -> Reject:

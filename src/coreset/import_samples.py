@@ -58,14 +58,28 @@ class Scores:
         return min(0.9, max(LEAST, 3 / math.sqrt(max(1, len(self.said)))))
 
 
-def check_samples(parts: Sequence[EmbeddingPart], reading: Reading, compare: bool, normalize: bool) -> bool:
+@dataclass(frozen=True)
+class Look:
+    """What a few rows are looked at for.
+
+    Attributes:
+        compare: Whether there are both similarities and text vectors.
+        normalize: Whether vectors of other lengths than 1 are welcome.
+        allow_captionless: Whether rows without a caption are welcome: what is said of their fit does not count.
+    """
+
+    compare: bool
+    normalize: bool
+    allow_captionless: bool
+
+
+def check_samples(parts: Sequence[EmbeddingPart], reading: Reading, look: Look) -> bool:
     """Look at a few rows of a few parts before any work.
 
     Args:
         parts: Those that have rows.
         reading: How they are read.
-        compare: Whether there are both similarities and text vectors.
-        normalize: Whether vectors of other lengths than 1 are welcome.
+        look: What for.
 
     Returns:
         Whether the similarities are those of the vectors, up to rounding.
@@ -74,27 +88,28 @@ def check_samples(parts: Sequence[EmbeddingPart], reading: Reading, compare: boo
         InputError: Vectors are not of length 1, or the files do not seem to be in one order; with the figures.
     """
     chosen = sorted({(len(parts) - 1) * number // max(1, PARTS - 1) for number in range(PARTS)})
-    samples = [sampled(parts[number], reading, compare, normalize) for number in chosen]
+    samples = [sampled(parts[number], reading, look) for number in chosen]
     together = joined([scores for sample in samples for _, scores in sample])
     same = together.is_same
     for sample in samples:
         check_order(sample, same)
-    if compare and not same:
+    if look.compare and not same:
         _check_correlation(together, f"the vectors of {parts[0].name} and the others, and their metadata,")
     return same
 
 
-def sampled(part: EmbeddingPart, reading: Reading, compare: bool, normalize: bool) -> list[tuple[str, Scores]]:
+def sampled(part: EmbeddingPart, reading: Reading, look: Look) -> list[tuple[str, Scores]]:
     """A few windows of a part's rows: what they are called, and their scores if these are compared.
 
     Raises:
         InputError: A vector is not of length 1.
     """
     found = []
-    for block in read_sample(part, reading, compare, WINDOWS, WIDTH):
-        if not normalize:
+    with_captions = look.compare and look.allow_captionless
+    for block in read_sample(part, reading, look.compare, with_captions, WINDOWS, WIDTH):
+        if not look.normalize:
             check_lengths(lengths(block.vectors), partial(_place, part.name, block.start))
-        if compare:
+        if look.compare:
             stop = block.start + len(block.vectors)
             found.append((f"rows {block.start:,} to {stop:,} of {part.name} and of its metadata", scores_of(block)))
     return found

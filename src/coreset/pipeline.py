@@ -19,6 +19,7 @@ from coreset.engine.local import in_process
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
 from coreset.recipe import Recipe
+from coreset.sources.image_parquet import PAGES_HELD, reading_bytes
 from coreset.sources.readers import check_shard
 from coreset.sources.tars import Shard, find_shards, input_root
 from coreset.vectors import check_lent, lent_locations
@@ -26,6 +27,8 @@ from coreset.vectors import check_lent, lent_locations
 FLOOR = 768 << 20
 """Least memory of one worker: what the libraries take, and blocks worth having."""
 LIBRARIES = 512 << 20
+FEW_ROWS = 39
+"""Rows for each cluster below which FAISS would warn, in a wall of text."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ class Run:
 
 def embedded(run: Run, recipe: Recipe) -> Parts:
     """Stage 1: `rows/`, complete and with unique keys."""
-    _ = run.task_memory  # refuses a budget that is too small before anything is read
+    memory = run.task_memory  # refuses a budget that is too small before anything is read
     shards = listed_shards(recipe, prefixed=recipe.embed.prefix_keys)
+    check_pages(shards, memory)
     run.progress.note(f"{len(shards):,} shard(s); loading {model_name(recipe)}")
     params, choice = embed.resolved(recipe.embed, run.at("rows"))
     run.progress.note(f"device {params.device}, {params.precision}, {params.threads} thread(s)")
@@ -148,6 +152,22 @@ def listed_shards(recipe: Recipe, prefixed: bool) -> list[Shard]:
     return shards
 
 
+def check_pages(shards: Sequence[Shard], memory: int) -> None:
+    """Refuse Parquets of pictures whose pages do not fit into the memory of a task.
+
+    Raises:
+        ResourceError: One does not; says how much it needs.
+    """
+    for shard in shards:
+        needed = reading_bytes(shard, memory) if shard.is_table else 0
+        if needed > memory:
+            raise ResourceError(
+                f"{shard.location} has pages of {needed / PAGES_HELD / 2**20:,.0f} MiB, and reading them takes "
+                f"{needed / 2**20:,.0f} MiB, above the {memory / 2**20:,.0f} MiB that --memory leaves a worker; "
+                f"raise it, or write the file anew with row groups of 100 rows."
+            )
+
+
 def shard_problems(shards: Sequence[Shard], prefixed: bool) -> Iterator[InputError]:
     """What the first headers of shards have against embedding them: one is no tar or empty, or two share a key."""
     first: dict[str, Shard] = {}
@@ -186,6 +206,11 @@ def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tup
         centroids, params = found[0], cluster.recorded_params(run.at("centroids"), asked.exclude)
     else:
         params = cluster.resolved(asked, rows, run.at("centroids"))
+        if asked.centroids is None and rows.counts["rows"] < FEW_ROWS * params.clusters:
+            run.progress.note(
+                f"warning: {rows.counts['rows']:,} rows are few for {params.clusters:,} clusters; FAISS advises "
+                f"{FEW_ROWS} for each"
+            )
         training = cluster.centroids_stage(
             run.at("centroids"), rows, params, asked.centroids, run.execute, run.memory, run.workers * LIBRARIES
         )

@@ -322,6 +322,16 @@ class VectorsWriter:
         self._file.close()
 
 
+def vectors_size(rows: int, dimension: int) -> int:
+    """Bytes of so many vectors in float16, without the headers of their files.
+
+    Example:
+        >>> vectors_size(1000, 768)
+        1536000
+    """
+    return 2 * rows * dimension
+
+
 def npy_header(rows: int, dimension: int) -> bytes:
     """The first 128 bytes of a `.npy` file of float16, the same length for every number of rows."""
     text = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}"

@@ -141,6 +141,9 @@ def sample_stage(folder: Location, dedup: Parts, params: SampleParams, execute: 
             part = files.join(folder, f"coreset-{number:05d}-of-{len(ends):05d}")
             yield Task(part, write_coreset, (dedup.locations(), params, selection().cuts, start, end))
 
+    def size() -> int:
+        return dedup.size() * selection().sampled // max(1, dedup.counts["rows"])
+
     return Stage(
         folder,
         params,
@@ -149,6 +152,7 @@ def sample_stage(folder: Location, dedup: Parts, params: SampleParams, execute: 
         rows.receipt_of,
         Needs(memory),
         facts=lambda: selection_facts(selection()),
+        size=size,
     )
 
 

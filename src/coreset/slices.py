@@ -11,12 +11,15 @@ from jaxtyping import Int64, UInt64
 
 from coreset import rows
 from coreset.engine import files
+from coreset.engine.errors import InputError
 from coreset.engine.files import Location
 from coreset.engine.stage import PARQUET, Parts
 from coreset.numeric.ranks import rows_in_order
 
 TASK_ROWS = 1 << 18
 """Consecutive clusters are handled in tasks of about so many rows; the last cluster may exceed it."""
+MOST_ROWS = 2**31 - 1
+"""Rows that one cluster may have: sizes of components and places in a cluster are numbers of 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,17 @@ class Slice:
 
 
 def cluster_ranges(clusters: Parts) -> Iterator[tuple[int, int]]:
-    """First and end of consecutive clusters that together reach `TASK_ROWS` rows; depends on counts only."""
+    """First and end of consecutive clusters that together reach `TASK_ROWS` rows; depends on counts only.
+
+    Raises:
+        InputError: A cluster has more than `MOST_ROWS` rows.
+    """
     sizes = np.diff(sum(np.asarray(rows.open_array(where)) for where in clusters.locations(rows.OFFSETS)))
+    if len(sizes) and (most := int(sizes.max())) > MOST_ROWS:
+        raise InputError(
+            f"Cluster {int(sizes.argmax())} has {most:,} rows, more than {MOST_ROWS:,}; choose more --clusters, with "
+            f"--overwrite."
+        )
     ends = np.cumsum(sizes)
     first = 0
     while first < len(sizes):

@@ -21,21 +21,22 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class ShardCase:
-    """A tar that `coreset embed` takes together with all the others of its kind.
+    """A tar, or a Parquet of pictures, that `coreset embed` takes together with all the others of its kind.
 
     Attributes:
-        name: Of the case; its tar has the same name, and all keys in it begin with it.
+        name: Of the case; its file has the same name, and all keys in it begin with it.
         given: The input in words, for the index.
-        content: Makes the tar from what its keys begin with. Its samples have the letters a, b, ... z, of which a
+        content: Makes the file from what its keys begin with. Its samples have the letters a, b, ... z, of which a
             and z are whole ones: they must come through with the vectors and captions that they always have.
         keeps: The letters of the samples that become rows.
         refuses: `letter reason` of those in quarantine, in order.
-        shard: `reason rows` of what is told of the tar itself.
+        shard: `reason rows` of what is told of the file itself.
         effect: What else is true, in words; for cases that are accepted.
-        beside: Files beside the tar: ending and content.
+        beside: Files beside it: ending and content.
         like: Letters of two samples whose vectors must be equal ...
         unlike: ... and of two whose vectors must not be.
         check: Looks at the rows and the folder.
+        ending: Of the file's name.
     """
 
     name: str
@@ -49,11 +50,17 @@ class ShardCase:
     like: str = ""
     unlike: str = ""
     check: Callable[[dict[str, dict[str, Any]], Path], None] | None = None
+    ending: str = ".tar"
 
     @property
     def file(self) -> str:
-        """The name of its tar without the ending."""
+        """The name of its file without the ending."""
         return slug(self.name)
+
+    @property
+    def source(self) -> str:
+        """The name of its file."""
+        return self.file + self.ending
 
     @property
     def samples(self) -> int:
@@ -61,8 +68,8 @@ class ShardCase:
         return len(self.keeps) + len(self.refuses) + sum(int(told.split()[1]) for told in self.shard)
 
     def write(self, folder: Path) -> None:
-        """Put the tar, and what belongs beside it, into a folder."""
-        (folder / f"{self.file}.tar").write_bytes(self.content(self.file + "/"))
+        """Put the file, and what belongs beside it, into a folder."""
+        (folder / self.source).write_bytes(self.content(self.file + "/"))
         for ending, content in self.beside:
             (folder / f"{self.file}{ending}").write_bytes(content)
 

@@ -57,6 +57,26 @@ def cell(name: str, given: str, reason: str, column: str, value: object, kind: A
     return row(name, given, reason, set_cell(column, value, kind))
 
 
+def allowed(name: str, given: str, column: str, value: object, unscored: bool = False) -> VectorsCase:
+    """The same with `--allow-missing-caption`: a row that has no cosine, whatever the table says."""
+    harms = [set_cell(column, value), *([set_cell("similarity", None)] if unscored else [])]
+
+    def check(rows: pa.Table) -> None:
+        found = {row["key"]: (row["caption"], row["text_cosine"]) for row in rows.to_pylist()}
+        assert found.pop(f"{FIRST + 3:09d}") == (None, None)
+        assert all(None not in said for said in found.values())
+
+    return VectorsCase(
+        name,
+        f"{given}, and `--allow-missing-caption`",
+        lambda folder: [harm(folder) for harm in harms],
+        flags=("--allow-missing-caption",),
+        effect="a row without a text cosine",
+        new=True,
+        check=check,
+    )
+
+
 def set_cell(column: str, value: object, kind: Any = None) -> Harm:
     def change(t: pa.Table) -> pa.Table:
         values = t[column].to_pylist()
@@ -67,6 +87,13 @@ def set_cell(column: str, value: object, kind: Any = None) -> Harm:
         return t.set_column(place, column, pa.array(values, kind or t[column].type, from_pandas=False))
 
     return table(META, change)
+
+
+def second_vectors(file: Path) -> None:
+    found = pq.read_table(file)
+    pq.write_table(
+        pa.Table.from_arrays([*found.columns, found["embedding"]], names=[*found.column_names, "embedding"]), file
+    )
 
 
 def all_images(change: Callable[[np.ndarray], np.ndarray]) -> Harm:
@@ -323,6 +350,18 @@ FOLDERS = [
         "rename the column",
     ),
     refused(
+        "two columns of captions",
+        "a table with two columns named `caption`",
+        table(META, lambda t: pa.Table.from_arrays([*t.columns, t["caption"]], names=[*t.column_names, "caption"])),
+        "2 columns named caption",
+    ),
+    refused(
+        "two columns of vectors",
+        "a Parquet with two columns named `embedding`",
+        lambda f: [shutil.rmtree(f), write_lists(f, random_vectors(ROWS), 1), second_vectors(f / "000.parquet")],
+        "2 columns named embedding",
+    ),
+    refused(
         "captions in one file only",
         "a column that only some tables have",
         table(META, lambda t: t.drop_columns("caption")),
@@ -440,6 +479,9 @@ VECTORS = [
         b"caf\xe9",
         pa.binary(),
     ),
+    allowed("null caption, allowed", "a caption that is null", "caption", None),
+    allowed("blank caption, allowed", "a blank caption in a table", "caption", " \u3000"),
+    allowed("caption and similarity null, allowed", "a caption and a similarity that are null", "caption", None, True),
     cell("null similarity", "a similarity that is null", "no_text_cosine", "similarity", None),
     cell("NaN similarity", "a similarity of NaN", "no_text_cosine", "similarity", float("nan")),
     cell("infinite similarity", "a similarity of infinity", "no_text_cosine", "similarity", float("inf")),

@@ -33,12 +33,20 @@ def main(arguments: Sequence[str]) -> int:
 
 def page() -> str:
     """The text of the page."""
-    from bad_inputs import cases_captions, cases_embeddings, cases_parameters, cases_pictures, cases_tars
+    from bad_inputs import (
+        cases_captions,
+        cases_embeddings,
+        cases_image_parquet,
+        cases_parameters,
+        cases_pictures,
+        cases_tars,
+    )
 
     sections = {
         "Tars": [*cases_tars.SHARDS, *cases_parameters.NO_SHARDS],
         "Pictures": cases_pictures.SHARDS,
         "Captions and metadata": cases_captions.SHARDS,
+        "Parquet files of pictures": [*cases_image_parquet.SHARDS, *cases_image_parquet.REFUSED],
         "Folders of vectors": [*cases_embeddings.FOLDERS, *cases_embeddings.VECTORS],
         "Models and centroids": cases_parameters.MODELS,
         "Values": [*cases_parameters.VALUES, *cases_parameters.RECIPES],

@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from bad_inputs import cases_captions, cases_embeddings, cases_parameters, cases_pictures, cases_tars, index
+from bad_inputs import (
+    cases_captions,
+    cases_embeddings,
+    cases_image_parquet,
+    cases_parameters,
+    cases_pictures,
+    cases_tars,
+    index,
+)
 from bad_inputs.case import CommandCase, ShardCase, VectorsCase, caption
 from bad_inputs.running import Ended, bounded, timed
 from command import Said, check_refused, contents
@@ -26,10 +34,16 @@ from importing import rows_of
 from coreset.demo import MODEL
 from coreset.vectors import row_vectors
 
-SHARDS: tuple[ShardCase, ...] = (*cases_tars.SHARDS, *cases_pictures.SHARDS, *cases_captions.SHARDS)
+SHARDS: tuple[ShardCase, ...] = (
+    *cases_tars.SHARDS,
+    *cases_pictures.SHARDS,
+    *cases_captions.SHARDS,
+    *cases_image_parquet.SHARDS,
+)
 REFUSED: tuple[CommandCase, ...] = (
     *cases_parameters.NO_SHARDS,
     *cases_parameters.RECIPES,
+    *cases_image_parquet.REFUSED,
     *cases_embeddings.FOLDERS,
     *(case for case in cases_parameters.MODELS if case.command[0] == "embed"),
 )
@@ -40,7 +54,7 @@ VALUES: tuple[CommandCase, ...] = (
 )
 """What begins with a finished run."""
 RECIPE = f"""
-input = ["shards/*.tar"]
+input = PATTERNS
 [embed]
 model = "{MODEL}"
 precision = "float32"
@@ -79,11 +93,12 @@ class Books:
 
 
 def embedded(folder: Path, cases: tuple[ShardCase, ...]) -> Books:
-    """Embed the tars of some cases by one command."""
+    """Embed the files of some cases by one command."""
     (folder / "shards").mkdir()
     for case in cases:
         case.write(folder / "shards")
-    (folder / "coreset.toml").write_text(RECIPE)
+    patterns = json.dumps(sorted({f"shards/*{case.ending}" for case in cases}))
+    (folder / "coreset.toml").write_text(RECIPE.replace("PATTERNS", patterns))
     books = Books(bounded("embed", "--max-bad", "100", cwd=folder, deadline=300), folder)
     for path in sorted((folder / "run/rows").glob("*.parquet")):
         for row, vector in zip(pq.read_table(path).to_pylist(), np.asarray(row_vectors(str(path))[0:]), strict=True):
@@ -106,7 +121,7 @@ def whole(books: Books, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     alone = books
     if SHARDS:
         alone = embedded(tmp_path_factory.mktemp("whole"), SHARDS[:1])
-    return alone.rows[f"{SHARDS[0].file}.tar"]
+    return alone.rows[SHARDS[0].source]
 
 
 @pytest.mark.parametrize("case", SHARDS, ids=lambda case: case.file)
@@ -115,9 +130,9 @@ def test_a_shard(case: ShardCase, books: Books, whole: dict[str, dict[str, Any]]
         books = embedded(tmp_path, (case,))
         assert books.ended.said.code == 0, books.ended.said.err
     assert "Traceback" not in books.ended.said.err
-    source = f"{case.file}.tar"
+    source = case.source
     rows, refused = books.rows.get(source, {}), books.refused.get(source, [])
-    told = [f"{entry['key'][-1:]} {entry['reason']}" for entry in refused if entry["source_row"] is not None]
+    told = [f"{(entry['key'] or '')[-1:]} {entry['reason']}" for entry in refused if entry["source_row"] is not None]
     assert told == list(case.refuses), refused
     about = [f"{entry['reason']} {entry['rows']}" for entry in refused if entry["source_row"] is None]
     assert about == list(case.shard), refused
@@ -222,6 +237,8 @@ def test_a_folder_of_vectors(case: VectorsCase, unharmed: dict[str, dict[str, An
         assert np.abs(lengths - 1).max() < 1.5e-3
     else:
         assert all(rows[key] == unharmed[key] for key in rows)
+    if case.check:
+        case.check(rows_of(tmp_path))
 
 
 def test_the_index_is_current() -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from command import check_equal, check_refused, contents, coreset, done, started, wait_until
+from folders import random_vectors, write_clip_retrieval
+from shards import good_pairs, write_shard
 
 from coreset.account import check_sums
 from coreset.engine import files
-from coreset.engine.errors import InputError
-from coreset.engine.stage import open_parts
+from coreset.engine.errors import InputError, ResourceError
+from coreset.engine.stage import Needs, open_parts
+from coreset.pipeline import Run, embedded
+from coreset.recipe import read_recipe
 
 RUN = ("run", "--max-bad", "10")
 PLACES = 10
@@ -57,11 +61,30 @@ def test_a_full_disk_ends_in_one_sentence_and_a_larger_one_goes_on(
     pages = max(1, pages_of(undisturbed / "run") * number // (PLACES + 1))
     folder = disk(f"size={pages * PAGE}")
     said = coreset(*RUN, "--run", str(folder / "run"), cwd=place)
-    check_refused(said, 5, "No space left to write")
+    check_refused(said, 5)
+    assert "No space left to write" in said.err or "its disk has" in said.err
     assert [path for path in folder.rglob("*") if files.is_temporary(path.name)] == []
     disk("remount,size=64m")
     done(*RUN, "--run", str(folder / "run"), cwd=place)
     check_equal(folder / "run", contents(undisturbed / "run"))
+
+
+def test_a_stage_that_has_no_room_is_refused_before_it_begins(tmp_path: Path, disk: Callable[[str], Path]) -> None:
+    write_clip_retrieval(tmp_path / "in", random_vectors(4000, 256), caption=None)
+    folder = disk("size=64m")
+    run = ("--run", str(folder / "run"))
+    done("import", "in", *run, cwd=tmp_path)  # vectors stay where they are
+    before = contents(folder / "run")
+    tight = f"remount,size={pages_of(folder) * PAGE + (1 << 20)}"
+    disk(tight)
+    said = coreset("dedup", "--clusters", "2", *run, cwd=tmp_path)
+    check_refused(said, 5, "run/clusters needs 2.", " left: free 1.", "it continues; or use a --run on a larger disk")
+    assert {name for name in contents(folder / "run") if not name.startswith("centroids/")} == before.keys()
+    said = coreset("import", "in", "--normalize", "--run", str(folder / "other"), cwd=tmp_path)
+    check_refused(said, 5, "other/rows needs 2.15 MiB more")
+    disk("remount,size=64m")
+    done("dedup", "--clusters", "2", *run, cwd=tmp_path)
+    done("dedup", *run, cwd=tmp_path)
 
 
 def test_a_disk_that_may_only_be_read_is_refused(undisturbed: Path, place: Path, disk: Callable[[str], Path]) -> None:
@@ -86,7 +109,24 @@ def test_a_quarantine_that_is_taken_away_is_said_by_its_name(undisturbed: Path, 
         check_sums(str(place / "run"), "rows", parts)
 
 
-@pytest.mark.parametrize("taken", ["", "rows", "centroids", "clusters", "dedup"])
+def test_a_quarantine_that_is_taken_away_meanwhile_is_said_and_made_again(place: Path, tmp_path: Path) -> None:
+    write_shard(place / "shards/00000.tar", [*good_pairs(0), {"__key__": "bad", "png": b"none", "txt": b"a lamp"}])
+    done("embed", "--max-bad", "10", "--run", "../wanted", cwd=place)
+    recipe = read_recipe(str(place / "coreset.toml"))
+
+    def robbed(calls: Iterable[Callable[[], object]], needs: Needs) -> Iterator[object]:
+        for call in calls:
+            yield call()
+            shutil.rmtree(place / "run/quarantine", ignore_errors=True)
+
+    with pytest.raises(ResourceError, match=r"run/quarantine was removed while \S+ was written"):
+        embedded(Run(str(place / "run"), execute=robbed), recipe)
+    assert open_parts(str(place / "run/rows")) is None
+    done("embed", "--max-bad", "10", cwd=place)
+    check_equal(place / "run", contents(tmp_path / "wanted"))
+
+
+@pytest.mark.parametrize("taken", ["", "rows", "quarantine", "centroids", "clusters", "dedup"])
 def test_a_folder_that_is_taken_away_meanwhile_is_made_again(taken: str, undisturbed: Path, place: Path) -> None:
     running = started(*RUN, cwd=place)
     folder = place / "run" / taken

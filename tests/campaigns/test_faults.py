@@ -9,8 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import Started, check_equal, contents, done, started
+from folders import random_vectors, write_clip_retrieval, write_datacomp
 from lost_writes import command_on_a_forgetful_disk
 
 from coreset.engine import files
@@ -31,6 +33,8 @@ class Job:
 
 JOBS = {
     "embed": Job(("embed", *BAD), STAGES),
+    "import": Job(("import", "lent", *BAD), STAGES),
+    "import, copied": Job(("import", "copied", *BAD), STAGES),
     "dedup": Job(("dedup", *BAD), STAGES[2:]),
     "sweep": Job(("sweep",), ("forest", "dedup", "coreset")),
     "sample": Job(("sample", *BAD), ("coreset",)),
@@ -57,6 +61,8 @@ def jobs(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     for name, job in JOBS.items():
         place = tmp_path_factory.mktemp("jobs")
         before = shutil.copytree(undisturbed, place / "before", ignore=shutil.ignore_patterns(*job.absent))
+        if job.arguments[0] == "import":
+            write_vectors(before)
         shutil.copytree(before, place / "after")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(files.FAULT, "none:0:kill")
@@ -64,6 +70,14 @@ def jobs(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
             done(*job.arguments, cwd=place / "after")
             found[name] = Undisturbed(before, contents(place / "after" / "run"), dict(files._passages))
     return found
+
+
+def write_vectors(folder: Path) -> None:
+    """Vectors that are used where they lie, and some that are copied; a row of them cannot be used."""
+    vectors = random_vectors(30)
+    vectors.images[20] = np.nan
+    write_clip_retrieval(folder / "lent", vectors, parts=2)
+    write_datacomp(folder / "copied", vectors, parts=2)
 
 
 def places_of(passages: dict[str, int], kind: str) -> list[tuple[str, int]]:

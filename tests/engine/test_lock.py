@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import Started, wait_until
 from engine_tasks import hold_folder
 
 from coreset.engine.errors import InputError, InUseError
-from coreset.engine.lock import NAME, sole_writer
+from coreset.engine.lock import NAME, sole_writer, undisturbed
 
 
 def test_the_lock_is_free_again_after_the_block(tmp_path: Path) -> None:
@@ -52,6 +56,20 @@ def test_the_lock_is_released_by_kill_9(tmp_path: Path) -> None:
     holder.kill(signal.SIGKILL)
     assert holder.wait() == -signal.SIGKILL
     with sole_writer(str(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("hold", [sole_writer, undisturbed])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_without_locks_is_refused(
+    tmp_path: Path, hold: Callable[[str], Any], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / NAME).touch()
+    monkeypatch.setattr(fcntl, "flock", unable)
+    with pytest.raises(InputError, match=f"cannot be locked .{os.strerror(number)}.*another disk"), hold(str(tmp_path)):
         pass
 
 

@@ -13,7 +13,7 @@ import pytest
 from command import check_equal, contents
 from engine_tasks import SIDE, made, made_stage
 
-from coreset.engine.errors import InputError, MismatchError
+from coreset.engine.errors import InputError, MismatchError, ResourceError
 from coreset.engine.local import in_process, on_processes
 from coreset.engine.stage import Execute, Needs, check_plan, complete, finished, open_parts
 
@@ -35,6 +35,20 @@ def stopping(after: int) -> Execute:
             if number == after:
                 raise KeyboardInterrupt
             yield call()
+
+    return execute
+
+
+def robbing(place: Path, after: int) -> Execute:
+    """An engine in whose course somebody takes away a file or a folder, after some calls."""
+
+    def execute(calls: Iterable[Callable[[], object]], needs: Needs) -> Iterator[object]:
+        for number, call in enumerate(calls, 1):
+            yield call()
+            if number == after and place.is_dir():
+                shutil.rmtree(place)
+            elif number == after:
+                place.unlink()
 
     return execute
 
@@ -146,6 +160,20 @@ def test_a_committed_part_that_was_damaged_is_refused(whole: Path, name: str, is
     complete(made_stage(whole), in_process)
     assert len(made(whole)) == 1
     check_equal(whole, before)
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+@pytest.mark.parametrize("name", ["aside", "aside/made-000", "made/000.side", "made/000.parquet"])
+def test_files_that_are_taken_away_meanwhile_are_made_again(tmp_path: Path, whole: Path, name: str, after: int) -> None:
+    run = tmp_path / "robbed"
+    run.mkdir()
+    with pytest.raises(ResourceError, match=r"(aside|made)\S* was removed while \S+made was written; run the same"):
+        complete(made_stage(run), robbing(run / name, after))
+    assert open_parts(f"{run}/made") is None
+    made(run)
+    complete(made_stage(run), in_process)
+    assert "000" in made(run)
+    check_equal(run, contents(whole))
 
 
 @pytest.mark.parametrize("name", ["plan.json", "stage.json"])

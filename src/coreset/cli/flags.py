@@ -39,6 +39,12 @@ MissingCaption = Annotated[
         "--allow-missing-caption/--refuse-missing-caption", help="embed.allow_missing_caption", show_default=False
     ),
 ]
+MissingText = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-missing-caption/--refuse-missing-caption", help="import.allow_missing_caption", show_default=False
+    ),
+]
 PrefixSources = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="import.prefix_keys", show_default=False)
 ]

@@ -55,18 +55,22 @@ def show_facts(found: Inspected) -> None:
     if found.parts:
         out(f"complete: {COMPLETE[found.complete]}")
     if found.estimate is not None:
-        show_estimate(found.estimate)
+        show_estimate(found.estimate, found.disk_free or 0)
+        if found.trial:
+            out(
+                f"embedding depends on model and device: `{found.trial}` measures it, {found.parts:,} times that is all"
+            )
 
 
-def show_estimate(cost: Estimate) -> None:
+def show_estimate(cost: Estimate, free: int) -> None:
     """Time, memory and disk of a run."""
-    first = "embedding not measured yet (768 numbers a row are assumed)"
+    first = "embedding not known (768 numbers a row are assumed)"
     if cost.import_seconds is not None:
         first = f"import {duration(cost.import_seconds)}"
     memory, disk = cost.memory / 2**30, cost.disk / 2**30
     out(
         f"{cost.basis}: {first}, cluster to sample {duration(cost.select_seconds)}; {memory:.1f} GiB of memory; "
-        f"{disk:.2f} GiB of disk for vectors, and the tables"
+        f"{disk:.2f} GiB of disk for vectors, and the tables; {free / 2**30:.1f} GiB are free here"
     )
     if cost.extrapolated:
         out("note: no run as large as this was measured; the estimate is extrapolated")

@@ -25,6 +25,7 @@ from coreset.cli.flags import (
     MetadataFolder,
     MinKeptCosine,
     MissingCaption,
+    MissingText,
     Model,
     Normalize,
     Number,
@@ -180,6 +181,7 @@ def import_(
     text_embeddings: TextFolder = None,
     metadata: MetadataFolder = None,
     prefix_keys: PrefixSources = None,
+    allow_missing_caption: MissingText = None,
     run: RunFolder = "run",
     workers: Workers = None,
     ray: Ray = None,
@@ -207,6 +209,7 @@ def import_(
         text_embeddings=text_embeddings,
         metadata=metadata,
         prefix_keys=prefix_keys,
+        allow_missing_caption=allow_missing_caption,
     )
     recipe = with_stages(found, import_=params)
     if dry_run:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from coreset.engine import files
-from coreset.engine.errors import InUseError
+from coreset.engine.errors import InputError, InUseError
 from coreset.engine.files import Location
 
 NAME = ".lock"
@@ -29,6 +29,7 @@ def sole_writer(folder: Location, instead: str = "another --run") -> Iterator[No
 
     Raises:
         InUseError: Another process holds it; says which, where and since when.
+        InputError: Its file system knows no locks.
 
     Example:
         >>> import tempfile
@@ -41,12 +42,7 @@ def sole_writer(folder: Location, instead: str = "another --run") -> Iterator[No
     with files.disk_errors(location):
         number = os.open(files.local_path(location), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InUseError(
-                f"{folder} is being written by {_owner(number)}; wait for it, or use {instead}."
-            ) from error
+        _take(number, fcntl.LOCK_EX, folder, f"wait for it, or use {instead}.")
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(number, 0)
         os.pwrite(number, json.dumps(owner).encode(), 0)
@@ -62,6 +58,7 @@ def undisturbed(folder: Location) -> Iterator[None]:
 
     Raises:
         InUseError: A process holds it for writing; says which, where and since when.
+        InputError: Its file system knows no locks.
     """
     try:
         number = os.open(files.local_path(files.join(folder, NAME)), os.O_RDONLY | os.O_CLOEXEC)
@@ -69,13 +66,23 @@ def undisturbed(folder: Location) -> Iterator[None]:
         yield
         return
     try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InUseError(f"{folder} is being written by {_owner(number)}; wait for it to end.") from error
+        _take(number, fcntl.LOCK_SH, folder, "wait for it to end.")
         yield
     finally:
         os.close(number)
+
+
+def _take(number: int, kind: int, folder: Location, then: str) -> None:
+    """Lock an open file, or say why not."""
+    try:
+        fcntl.flock(number, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InUseError(f"{folder} is being written by {_owner(number)}; {then}") from error
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be locked ({error.strerror}): its file system keeps no locks, and two writers would "
+            f"destroy it; use a --run on another disk."
+        ) from error
 
 
 def _owner(number: int) -> str:

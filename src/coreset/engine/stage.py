@@ -27,6 +27,7 @@ from coreset.engine.bundle import Bundle
 from coreset.engine.errors import InputError, InvariantError, MismatchError, ResourceError
 from coreset.engine.files import JSON, Location, Outgoing, Seal
 from coreset.engine.progress import Progress, quiet
+from coreset.engine.space import check_space
 
 T = TypeVar("T")
 Summary = dict[str, int]
@@ -100,6 +101,7 @@ class Stage:
         facts: what `stage.json` says besides counts; called last
         aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`; those
             of other stages that fill the same folder too, so that none of theirs outlives them
+        size: bytes that its files will have, as far as the source tells; asked only if something is missing
     """
 
     folder: Location
@@ -112,6 +114,7 @@ class Stage:
     check: Callable[[], None] = lambda: None
     facts: Callable[[], dict[str, JSON]] = dict
     aside: tuple[str, ...] = ()
+    size: Callable[[], int] = lambda: 0
 
     @property
     def name(self) -> str:
@@ -156,6 +159,10 @@ class Parts:
     def locations(self, suffix: str = PARQUET) -> list[Location]:
         """The parts' files of one suffix, in order."""
         return [files.join(self.folder, name + suffix) for name in self.names]
+
+    def size(self, suffix: str = PARQUET) -> int:
+        """Bytes of those files."""
+        return sum(files.size_of(location) or 0 for location in self.locations(suffix))
 
 
 class Execute(Protocol):
@@ -257,6 +264,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     Raises:
         MismatchError: The folder belongs to other parameters that must not be replaced silently.
         InputError: A committed part is damaged.
+        ResourceError: The disk has not room for it; or the folder, or files of a part, were taken away meanwhile.
     """
     found = finished(stage)
     if found is not None:
@@ -264,6 +272,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
         return found
     check_plan(stage)
     tasks = list(stage.tasks())  # before anything is touched: what cannot be planned leaves the folder as it was
+    check_space(stage.folder, stage.size())
     lay_plan(stage)
     done, missing = present_parts(stage, tasks)
     progress.start(stage.name, len(tasks), len(done))
@@ -273,6 +282,7 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
             done[part.name] = part
             check_stays(stage, tasks)
             progress.advance(part.summary)
+        check_kept(stage, done.values())
         parts = seal_stage(stage, [done[part_name(task)] for task in tasks])
     finally:  # an error in a folder that vanished comes from that
         check_stays(stage, tasks)
@@ -419,6 +429,30 @@ def check_stays(stage: Stage, tasks: list[Task]) -> None:
     raise ResourceError(
         f"{stage.folder} was removed while it was written; run the same command again, it makes the folder anew."
     )
+
+
+def check_kept(stage: Stage, done: Iterable[Finished]) -> None:
+    """Notice that files of finished parts were taken away while others were written: `quarantine/`, say.
+
+    The commits of those parts are taken away too, so that the same command makes them again.
+
+    Raises:
+        ResourceError: Some are gone; names the first, or its folder if that is gone.
+    """
+    gone = [
+        (part, location)
+        for part in done
+        for location in (file_of(stage.folder, part.name, suffix) for suffix in part.seals)
+        if files.size_of(location) is None
+    ]
+    for part, _ in gone:
+        files.remove(files.join(stage.folder, part.name + PARQUET))
+    if gone:
+        folder, _, name = gone[0][1].rpartition("/")
+        place = files.join(folder, name) if files.names_in(folder) else folder
+        raise ResourceError(
+            f"{place} was removed while {stage.folder} was written; run the same command again, it continues."
+        )
 
 
 def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished], list[Task]]:

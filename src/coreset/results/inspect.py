@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from coreset.account import stage_state
 from coreset.engine.errors import InputError
+from coreset.engine.space import free_bytes, shown, with_margin
 from coreset.import_ import Embeddings, ImportParams, misfits
 from coreset.pipeline import shard_problems
 from coreset.results.estimate import DIMENSION, Estimate, estimated
@@ -44,6 +45,8 @@ class Inspected:
         problems: what a run would refuse, in its words
         notes: what is odd and refused by nothing
         estimate: what a run would cost; None where the rows are not known or there are problems
+        disk_free: bytes that the disk of the current folder has left, where a run would be; None without an estimate
+        trial: the command that embeds the first shard, and so measures how long embedding takes here; empty for vectors
         next: the command to type next
     """
 
@@ -59,6 +62,8 @@ class Inspected:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     estimate: Estimate | None = None
+    disk_free: int | None = None
+    trial: str = ""
     next: str = ""
 
     @property
@@ -96,7 +101,19 @@ def inspect(paths: Sequence[str], asked: ImportParams = ImportParams()) -> Inspe
     if found.problems:
         again = " ".join(["coreset inspect", *map(shlex.quote, given), *_flags(asked)])
         return dataclasses.replace(found, complete=False, estimate=None, next=again)
-    return found
+    return _with_space(found, free_bytes("."))
+
+
+def _with_space(found: Inspected, free: int) -> Inspected:
+    """The same, with what the disk has left; and a note if that is less than a run needs."""
+    if found.estimate is None:
+        return found
+    needed = with_margin(found.estimate.disk)
+    note = (
+        f"a run needs {shown(needed)} of disk for its vectors, and the disk here has {shown(free)} left: free "
+        f"{shown(needed - free)}, or use a --run on a larger disk"
+    )
+    return dataclasses.replace(found, disk_free=free, notes=found.notes + (note,) * (needed > free))
 
 
 def _of_run(given: tuple[str, ...], folder: str) -> Inspected:
@@ -193,6 +210,7 @@ def _of_shards(given: tuple[str, ...], asked: ImportParams) -> Inspected:
         problems=tuple(str(error) for error in shard_problems(shards, asked.prefix_keys)),
         notes=tuple(notes),
         estimate=estimated(rows, DIMENSION, None, rows) if rows else None,
+        trial=f"coreset embed {shlex.quote(shards[0].location)} --run trial",
         next=" ".join(["coreset embed", *map(shlex.quote, given), *flags]),
     )
 

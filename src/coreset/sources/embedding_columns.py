@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Bool
 
 from coreset.engine.errors import InputError
 
@@ -37,6 +39,8 @@ _EXACT = 2.0**53  # whole floats up to here are one number each
 
 Array = Any
 """An Arrow array; pyarrow has no types."""
+Rows = Bool[np.ndarray, "b"]
+"""Which rows something is true of."""
 Columns = tuple[tuple[str, str], ...]
 """Pairs of what a column means and its name in the table."""
 
@@ -51,7 +55,7 @@ def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence
         without: Meanings that are not looked for.
 
     Raises:
-        InputError: One of them is of a type that cannot be meant.
+        InputError: One of them is of a type that cannot be meant, or stands twice.
 
     Example:
         >>> found_columns(pa.schema([("TEXT", pa.string()), ("uid", pa.string()), ("NSFW", pa.string())]), "l14", "a")
@@ -62,6 +66,7 @@ def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence
         column = _named(schema.names, aliases, features)
         if column is None or meaning in without:
             continue
+        check_single(schema, column, name)
         fits = _is_text if meaning not in {COSINE, "width", "height"} else _is_number
         kind = schema.field(column).type
         if meaning == KEY and _is_number(kind):
@@ -72,6 +77,16 @@ def found_columns(schema: pa.Schema, features: str, name: str, without: Sequence
             )
         found.append((meaning, column))
     return tuple(found)
+
+
+def check_single(schema: pa.Schema, column: str, name: str) -> None:
+    """Raise if a column stands twice: nobody knows which is meant, and a table cannot be asked for it by name.
+
+    Raises:
+        InputError: It does.
+    """
+    if schema.names.count(column) > 1:
+        raise InputError(f"{name} has {schema.names.count(column)} columns named {column}: rename all but one")
 
 
 def found_vectors(schema: pa.Schema, meaning: str, asked: str | None, features: str) -> str | None:
@@ -105,7 +120,13 @@ def _is_pictures(kind: pa.DataType) -> bool:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    kind = _plain(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values, however they are encoded."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def is_vectors(kind: pa.DataType) -> bool:
@@ -186,6 +207,31 @@ def text_of(value: bytes | None) -> str | None:
         return None
 
 
+def captionless_rows(table: pa.Table) -> Rows:
+    r"""Which rows have no caption: null or blank in a table with such a column; none where there is no column.
+
+    Example:
+        >>> captionless_rows(pa.table({"caption": ["a cat", None, " \n"]}))
+        array([False,  True,  True])
+        >>> captionless_rows(pa.table({"key": ["1"]}))
+        array([False])
+    """
+    if CAPTION not in table.column_names:
+        return np.zeros(table.num_rows, np.bool_)
+    captions = table[CAPTION].combine_chunks()
+    if captions.type == pa.string():
+        return blank_rows(captions)
+    texts = ("?" if raw is not None and text_of(raw) is None else text_of(raw) for raw in captions.to_pylist())
+    return blank_rows(pa.array(texts, pa.string()))
+
+
+def blank_rows(texts: Array) -> Rows:
+    """Which of some texts are null, or nothing but white space."""
+    blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0)
+    found: Rows = pc.fill_null(blank, True).to_numpy(zero_copy_only=False)
+    return found
+
+
 def _named(names: Sequence[str], aliases: Sequence[str], features: str) -> str | None:
     """The first alias that is among the names, as it is written there; of several cases the first column."""
     for alias in aliases:
@@ -196,10 +242,9 @@ def _named(names: Sequence[str], aliases: Sequence[str], features: str) -> str |
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return any(check(kind) for check in checks) or bool(pa.types.is_string_view(kind))
+    kind = _plain(kind)
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return _is_bytes(kind) or any(check(kind) for check in checks)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -17,6 +17,7 @@ from coreset.sources.embedding_columns import (
     TEXTS,
     VECTOR_ALIASES,
     Columns,
+    check_single,
     found_columns,
     found_vectors,
     standard_table,
@@ -224,6 +225,8 @@ def _parquet_header(
             f"{part.name} has no column {wanted} with lists of numbers: name the right one with --embedding-column, "
             f"or --text-column"
         )
+    for name in filter(None, (images, texts)):
+        check_single(schema, name, part.name)
     dimension = listed_dimension(table, images)
     dtype = str(schema.field(images).type.value_type.to_pandas_dtype().__name__)
     reading = Reading("parquet", columns, images, texts, dimension, dtype)

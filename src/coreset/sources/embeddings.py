@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from coreset.engine.errors import InputError
-from coreset.sources.embedding_columns import COSINE, standard_table
+from coreset.sources.embedding_columns import CAPTION, COSINE, captionless_rows, standard_table
 from coreset.sources.embedding_files import (
     AUTO,
     FORMATS,
@@ -126,20 +128,33 @@ def _listed_blocks(part: EmbeddingPart, reading: Reading, with_texts: bool) -> I
         start += batch.num_rows
 
 
-def read_sample(part: EmbeddingPart, reading: Reading, with_texts: bool, windows: int, width: int) -> Iterator[Block]:
+def read_sample(
+    part: EmbeddingPart, reading: Reading, with_texts: bool, with_captions: bool, windows: int, width: int
+) -> Iterator[Block]:
     """A few windows of consecutive rows, spread over a part; of the table only `text_cosine`.
 
     For `parquet` that is its first rows: there the vectors stand in the table.
+
+    Args:
+        part: One that has rows.
+        reading: How.
+        with_texts: Whether text vectors are read.
+        with_captions: Whether captions are looked at: `text_cosine` is null then where there is none.
+        windows: How many.
+        width: Rows of each.
     """
-    columns = tuple(column for column in reading.columns if column[0] == COSINE)
+    wanted = {COSINE, CAPTION} if with_captions else {COSINE}
+    columns = tuple(column for column in reading.columns if column[0] in wanted)
     few = Reading(reading.format, columns, reading.images, reading.texts, reading.dimension, reading.dtype)
     if reading.format == "parquet":
-        yield from _first(_listed_blocks(part, few, with_texts))
+        for block in islice(_listed_blocks(part, few, with_texts), 1):
+            yield replace(block, table=_scores(block.table))
         return
     with ExitStack() as stack:
         images = stack.enter_context(opened_rows(part.images, reading.images))
         texts = _texts(part, reading, stack) if with_texts else None
-        cosines = pa.concat_tables([*_tables(part, few, images.header.rows)] or [pa.table({"": pa.nulls(0)})])
+        scores = [_scores(table) for table in _tables(part, few, images.header.rows)]
+        cosines = pa.concat_tables(scores or [pa.table({"": pa.nulls(0)})])
         at = 0
         for start, stop in spread_windows(images.header.rows, windows, width):
             images.skip(start - at)
@@ -150,10 +165,15 @@ def read_sample(part: EmbeddingPart, reading: Reading, with_texts: bool, windows
             yield Block(start, images.take(stop - start), None, found, cosines.slice(start, stop - start))
 
 
-def _first(blocks: Iterator[Block]) -> Iterator[Block]:
-    for block in blocks:
-        yield block
-        return
+def _scores(table: pa.Table) -> pa.Table:
+    """A table without its captions; where one of them is missing, so is the `text_cosine`."""
+    if CAPTION not in table.column_names:
+        return table
+    scores = table.drop_columns(CAPTION)
+    if COSINE not in scores.column_names:
+        return scores
+    cosines = pc.if_else(pa.array(captionless_rows(table)), None, scores[COSINE].combine_chunks())
+    return scores.set_column(scores.column_names.index(COSINE), COSINE, cosines)
 
 
 def spread_windows(rows: int, windows: int, width: int) -> list[tuple[int, int]]:

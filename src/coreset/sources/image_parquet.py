@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +24,15 @@ from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_ma
 from coreset.sources.bytestream import BrokenShardError
 from coreset.sources.embedding_columns import KEY, found_pictures, is_vectors, standard_table
 from coreset.sources.image_rows import Rows, picture_bytes_of
+from coreset.sources.page_headers import largest_page
 from coreset.sources.pairs import DEFAULT_LIMITS, Limits, Pair, Reject
 from coreset.sources.samples import key_text
 from coreset.sources.shards import Shard, opened_shard
 from coreset.sources.sidecars import read_sidecar
 
 MAGIC = b"PAR1"
+PAGES_HELD = 4
+"""Pages of pictures that reading holds at its peak: docs/shards.md, "Parquet"."""
 _ROWS = 8  # that are held at a time: 8 pictures
 _AHEAD = 1 << 20  # bytes of a column chunk that are read at a time
 _SIZES = ("compressed", "uncompressed")
@@ -73,8 +77,11 @@ def read_pairs(shard: Shard, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pair |
         start = 0
         for group in range(table.metadata.num_row_groups):
             yield from _group(table, group, start, reader, limits)
-            start += table.metadata.row_group(group).num_rows
-        if start == 0:
+            start += _rows_in(table.metadata.row_group(group), reader.pictures)
+        if (lost := table.metadata.num_rows - start) > 0:
+            detail = f"the footer counts {start + lost} rows, and its row groups have {start}"
+            yield Reject(None, None, "damaged_shard", detail, lost)
+        elif start == 0:
             yield Reject(None, None, "empty_shard", "no row in the Parquet", 0)
 
 
@@ -114,6 +121,37 @@ def check_shard(shard: Shard) -> str | None:
         return key_text(key) if isinstance(key, bytes) else key
 
 
+def reading_bytes(shard: Shard, enough: int) -> int:
+    """Memory that reading a Parquet of pictures takes at most, from its footer and the headers of its pages.
+
+    Args:
+        shard: One for which `is_table` holds.
+        enough: Bytes that are there: pages are only looked at where the footer does not rule out that more is needed.
+
+    Returns:
+        0 for one whose footer cannot be read, or that has no column of pictures.
+
+    Raises:
+        InputError: It is no longer the file that was listed.
+        OSError: The disk cannot be read; names the shard.
+    """
+    with opened_shard(shard) as file:
+        try:
+            table = _opened_table(file, shard)
+        except BrokenShardError:
+            return 0
+        pictures = found_pictures(table.schema_arrow)
+        if pictures is None:
+            return 0
+        groups = [table.metadata.row_group(number) for number in range(table.metadata.num_row_groups)]
+        chunks = [chunk for group in groups for chunk in _flat(group, [pictures])]
+        most = max((chunk.total_uncompressed_size for chunk in chunks), default=0)
+        if most * PAGES_HELD > enough:
+            places = [(chunk.dictionary_page_offset or chunk.data_page_offset, chunk) for chunk in chunks]
+            most = max(largest_page(file, place, place + chunk.total_compressed_size) for place, chunk in places)
+        return int(most) * PAGES_HELD
+
+
 def holds_pictures(location: str) -> bool:
     """Whether a Parquet file has a column of pictures and none of vectors; false for what is none.
 
@@ -138,11 +176,16 @@ def picture_at(location: str, row: int) -> bytes | None:
     try:
         with pq.ParquetFile(location, buffer_size=_AHEAD, pre_buffer=False) as table:
             column = found_pictures(table.schema_arrow)
+            if column is None:
+                return None
+            groups = map(table.metadata.row_group, range(table.metadata.num_row_groups))
             group, inside = 0, row
-            while group < table.metadata.num_row_groups and inside >= table.metadata.row_group(group).num_rows:
-                inside -= table.metadata.row_group(group).num_rows
+            for footer in groups:
+                if inside < _rows_in(footer, column):
+                    break
+                inside -= _rows_in(footer, column)
                 group += 1
-            if column is None or group == table.metadata.num_row_groups:
+            else:
                 return None
             for batch in table.iter_batches(_ROWS, row_groups=[group], columns=[column], use_threads=False):
                 if inside < batch.num_rows:
@@ -185,9 +228,12 @@ def pictures_at(shard: Shard, rows: Sequence[int]) -> Iterator[bytes | None]:
 def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: Limits) -> Iterator[Pair | Reject]:
     """The rows of a row group, and what of it cannot be read."""
     footer = table.metadata.row_group(group)
-    stop = start + footer.num_rows
-    chunks = [footer.column(number) for number in range(footer.num_columns)]
-    read = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in reader.names]
+    read = _chunks(footer, reader.names)
+    stop = start + _rows_in(footer, reader.pictures)
+    if any(chunk.num_values != footer.num_rows for chunk in _flat(footer, reader.names)):
+        detail = f"row group {group} says that it has {footer.num_rows} rows, and its columns say otherwise"
+        yield Reject(None, None, "damaged_shard", f"{detail}: none is read", stop - start)
+        return
     packed, unpacked = (sum(getattr(chunk, f"total_{what}_size") for chunk in read) for what in _SIZES)
     if unpacked > limits.gzip_allowance + limits.gzip_ratio * max(packed, 0):
         detail = f"row group {group} unpacks from {packed} to {unpacked} bytes"
@@ -209,6 +255,23 @@ def _group(table: pq.ParquetFile, group: int, start: int, reader: Rows, limits: 
     if at < stop:
         lost = f"rows {at} to {stop} in row group {group} cannot be read"
         yield Reject(None, None, "damaged_shard", f"{lost}: {problem}", stop - at)
+
+
+def _chunks(footer: Any, names: Sequence[str]) -> list[Any]:  # noqa: ANN401  pyarrow has no types
+    """The column chunks of a row group that are read for some columns."""
+    chunks = [footer.column(number) for number in range(footer.num_columns)]
+    return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in names]
+
+
+def _flat(footer: Any, names: Sequence[str]) -> list[Any]:  # noqa: ANN401
+    """Those of them that have one value for each row, null or not: no lists."""
+    paths = {*names, *(f"{name}.bytes" for name in names)}
+    return [chunk for chunk in _chunks(footer, names) if chunk.path_in_schema in paths]
+
+
+def _rows_in(footer: Any, pictures: str) -> int:  # noqa: ANN401
+    """The rows of a row group: as many as its column of pictures says that it has values, null or not."""
+    return max(0, *(int(chunk.num_values) for chunk in _flat(footer, [pictures])))
 
 
 def _opened_table(file: io.FileIO, shard: Shard) -> pq.ParquetFile:

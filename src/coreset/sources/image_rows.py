@@ -16,6 +16,7 @@ from coreset.sources.embedding_columns import (
     KEY,
     URL,
     Columns,
+    check_single,
     found_columns,
     found_pictures,
     standard_table,
@@ -41,6 +42,7 @@ class Rows:
                 f"{shard.location} has no column of pictures (image or jpg, of bytes): name the tars or Parquet "
                 f"files that hold pictures, and `coreset import` for one of vectors"
             )
+        check_single(schema, pictures, shard.name)
         self.pictures: str = pictures
         self.columns: Columns = tuple(
             pair for pair in found_columns(schema, "", shard.name, without=(COSINE,)) if pair[1] != pictures
@@ -102,8 +104,11 @@ class Rows:
 
 
 def picture_bytes_of(column: Any) -> Any:  # noqa: ANN401  pyarrow has no types
-    """The bytes of the pictures in a column of either layout."""
-    return pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    """The bytes of the pictures in a column of either layout, however they are encoded."""
+    content = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    if pa.types.is_dictionary(content.type):
+        content = content.dictionary_decode()
+    return content.cast(pa.binary()) if pa.types.is_binary_view(content.type) else content
 
 
 def _as_bytes(value: str | bytes | None) -> bytes | None:
