@@ -244,6 +244,12 @@ def test_the_default_budget_is_that_of_the_container(tmp_path: Path) -> None:
     assert default_memory(places[:2]) > 800_000_000
 
 
+def test_a_sweep_says_that_it_does_not_count_with_a_bound(finished: Path) -> None:
+    assert "min_kept_cosine" not in done("sweep", cwd=finished).err
+    edited(finished, "threshold = 0.99", "threshold = 0.99\nmin_kept_cosine = 0.9")
+    assert "min_kept_cosine is not counted with" in done("sweep", cwd=finished).err
+
+
 def test_help_names_every_command() -> None:
     shown = coreset("--help", cwd=Path.cwd()).out
     for command in ("demo", "init", "run", "embed", "dedup", "sweep", "sample", "status", "explain", "map"):
