@@ -175,7 +175,8 @@ def clusters_stage(
             yield Task(part, write_clusters, (tuple(group), centroids.folder, memory, exclude))
 
     source = clusters_source(parts, centroids)
-    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,))
+    total = parts.counts["rows"]
+    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,), rows=lambda: total)
 
 
 def clusters_source(parts: Parts, centroids: Parts) -> str:
@@ -212,6 +213,7 @@ def sample_end(parts: Parts, params: ClusterParams, execute: Execute) -> OrderKe
 def sample_answers(location: Location, seed: int, questions: tuple[Any, ...]) -> tuple[Any, ...]:
     """What one part answers in the search for the training sample."""
     order, key_hash, lookup, _ = sample_order(location, seed)
+    ticker.add(len(order))
     return tuple(answered(question, order, key_hash, lookup) for question in questions)
 
 

@@ -102,7 +102,8 @@ def dedup_stage(
             given = (clusters.folder, clusters.names, clustered, centroids.folder, params, memory, edges)
             yield Task(part, write_dedup, given)
 
-    return Stage(folder, params, tasks, clusters.hash, rows.receipt_of, Needs(memory))
+    total = clusters.counts["rows"]
+    return Stage(folder, params, tasks, clusters.hash, rows.receipt_of, Needs(memory), rows=lambda: total)
 
 
 def write_dedup(

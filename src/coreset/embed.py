@@ -28,6 +28,7 @@ from coreset.sources.decoding import decoded_apart
 from coreset.sources.pairs import Limits
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError
 from coreset.sources.readers import read_pairs
+from coreset.sources.sidecars import expected_samples
 from coreset.sources.tars import Pair, Reject, Shard, read_sidecar
 
 if TYPE_CHECKING:
@@ -148,7 +149,18 @@ def embed_stage(
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES)
+    return Stage(
+        folder,
+        params,
+        tasks,
+        None,
+        rows.receipt_of,
+        needs,
+        identities,
+        check,
+        aside=ASIDES,
+        rows=partial(expected_samples, shards),
+    )
 
 
 def embeds_alike(folder: Location, params: EmbedParams) -> bool:

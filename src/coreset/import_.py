@@ -205,7 +205,18 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     def check() -> None:
         check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(), identities, check, aside=ASIDES)
+    return Stage(
+        folder,
+        params,
+        tasks,
+        None,
+        rows.receipt_of,
+        Needs(),
+        identities,
+        check,
+        aside=ASIDES,
+        rows=lambda: embeddings.rows,
+    )
 
 
 @dataclass(frozen=True, slots=True)

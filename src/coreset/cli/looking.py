@@ -86,7 +86,7 @@ def decisions(
     json: Json = False,
 ) -> None:
     """Write every sample that came in, with its fate and its scores, to a Parquet file."""
-    from coreset.cli.show import fates_result
+    from coreset.cli.funnel import fates_result
     from coreset.results.decisions import write_decisions
 
     fates_result(file, write_decisions(run.rstrip("/"), file), json)

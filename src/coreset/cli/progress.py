@@ -1,60 +1,164 @@
-"""Progress on stderr: a bar with rate and time left on a terminal, a log line every 30 s elsewhere."""
+"""What is known of a stage while it is filled, and the log lines that say it where there is no terminal."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from coreset.cli.show import duration, plain
-from coreset.engine.progress import ticker
+from coreset.cli.show import duration, percent, plain, size, time_left
+from coreset.engine.memory import tree_bytes
+from coreset.engine.progress import NOTHING, ticker
+from coreset.engine.stage import summed
 
 LOG_SECONDS = 30.0
-REFRESH_SECONDS = 0.5
-SAID = ("samples", "rows", "quarantined", "clusters", "kept", "duplicates")
+RATE_SECONDS = 60.0
+"""Rates are those of the last minute: the last clusters may be slower than the first."""
+MEMORY_SECONDS = 1.0
+SAID = ("samples", "rows", "edges", "quarantined", "excluded", "clusters", "kept", "duplicates")
 """Counts that are said when a stage is complete, in this order."""
+PLANNING, FILLING, CHECKING = "planning", "filling", "checking"
 
 
 class Meter:
-    """What both displays need: when the stage began, its parts, rows seen since."""
+    """What both displays need: how far the stage is, how quickly it goes, what was found so far.
 
-    def __init__(self) -> None:
-        self.stage, self.parts, self.done, self.found = "", 0, 0, 0
-        self.began = self.rows_before = 0.0
+    Attributes:
+        stage: the one that is under way; empty between two
+        phase: of it
+        parts: that it will have
+        done: of them
+        counts: what those came to
+        total: rows that it will have seen at its end; None if nobody knows
+        memory: bytes that all processes hold; 0 where that is not known
+    """
 
-    def begin(self, stage: str, parts: int, done: int) -> None:
-        """A stage begins."""
-        self.stage, self.parts, self.done, self.found = stage, parts, done, done
-        self.began, self.rows_before = time.monotonic(), ticker.total
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque()
+        self._memory_at = 0.0
+        self._clear("", "")
+
+    def _clear(self, stage: str, phase: str) -> None:
+        self.stage, self.phase = stage, phase
+        self.parts = self.done = self.memory = 0
+        self.counts: Mapping[str, int] = NOTHING
+        self.total: int | None = None
+        self._found_parts = self._found_rows = 0
+        self._began, self._ticks = self._clock(), ticker.total
+        self._seen.clear()
+        self._seen.append((self._began, 0))
+
+    def plan(self, stage: str) -> None:
+        """A stage is being planned."""
+        self._clear(stage, PLANNING)
+
+    def begin(self, stage: str, parts: int, done: int, counts: Mapping[str, int], total: int | None) -> None:
+        """A stage begins; the time of planning counts."""
+        began = self._began if self.stage == stage else self._clock()
+        self._clear(stage, FILLING)
+        self._began = began
+        self.parts, self.done, self.counts, self.total = parts, done, counts, total
+        self._found_parts, self._found_rows = done, rows_seen(counts)
+
+    def advance(self, counts: Mapping[str, int]) -> None:
+        """A part is done."""
+        self.done += 1
+        self.counts = summed([self.counts, counts])
+        if self.done == self.parts:
+            self.phase = CHECKING
+
+    def end(self) -> None:
+        """The stage is over."""
+        self._clear("", "")
+
+    def look(self) -> None:
+        """Note how far it is now; called from time to time."""
+        now = self._clock()
+        self._seen.append((now, ticker.total - self._ticks))
+        while now - self._seen[0][0] > RATE_SECONDS and len(self._seen) > 2:
+            self._seen.popleft()
+        if now - self._memory_at >= MEMORY_SECONDS:
+            self.memory, self._memory_at = tree_bytes(os.getpid()), now
 
     @property
     def seconds(self) -> float:
         """Since the stage began."""
-        return time.monotonic() - self.began
+        return self._clock() - self._began
 
     @property
-    def rate(self) -> str:
-        """Rows per second, if rows are counted."""
-        rows = ticker.total - self.rows_before
-        return f"{rows / max(self.seconds, 1e-9):,.0f} rows/s" if rows else ""
+    def rows(self) -> int:
+        """Rows seen, those of unfinished parts too; never more than there are."""
+        seen = self._found_rows + max(ticker.total - self._ticks, rows_seen(self.counts) - self._found_rows)
+        return seen if self.total is None else min(seen, self.total)
 
     @property
-    def left(self) -> str:
-        """Time left, judged by the parts done in this run."""
-        done = self.done - self.found
-        return (
-            duration(self.seconds / done * (self.parts - self.done)) + " left"
-            if done and self.done < self.parts
-            else ""
-        )
+    def rate(self) -> float:
+        """Rows a second, lately; 0 if none were seen."""
+        (began, before), (now, ticks) = self._seen[0], self._seen[-1]
+        return (ticks - before) / (now - began) if now > began else 0.0
 
-    def closing(self, counts: Mapping[str, int]) -> str:
-        """What a stage came to."""
-        said = ", ".join(f"{counts[name]:,} {name}" for name in SAID if name in counts)
-        return f"{self.stage}: {said} in {duration(self.seconds)}"
+    @property
+    def share(self) -> float | None:
+        """How much of the stage is done, from 0 to 1; None if nobody knows."""
+        if self.phase == PLANNING or not self.parts:
+            return None
+        if self.total:
+            return self.rows / self.total
+        return self.done / self.parts if self.parts > 1 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Judged by rows if their number is known, else by parts; None if that cannot be said yet."""
+        if self.phase != FILLING:
+            return None
+        if self.total:
+            return (self.total - self.rows) / self.rate if self.rate else None
+        made = self.done - self._found_parts
+        return self.seconds / made * (self.parts - self.done) if made else None
+
+    def facts(self) -> list[str]:
+        """What is worth saying, the most important first."""
+        said = []
+        if self.phase == PLANNING:
+            said.append("planning")
+        elif self.rows:
+            said.append(f"{self.rows:,} of {self.total:,} rows" if self.total else f"{self.rows:,} rows")
+        if self.phase == CHECKING:
+            said.append("checking")
+        if self.rate:
+            said.append(f"{self.rate:,.0f} rows/s")
+        said += found_facts(self.counts)
+        if self.parts > 1:
+            said.append(f"{self.done:,}/{self.parts:,} parts")
+        if self.memory:
+            said.append(size(self.memory))
+        return [*said, duration(self.seconds)]
+
+
+def rows_seen(counts: Mapping[str, int]) -> int:
+    """Rows that parts with these counts have gone through, whatever became of them.
+
+    Example:
+        >>> rows_seen({"samples": 5, "rows": 4, "quarantined": 1}), rows_seen({"rows": 4, "excluded": 1})
+        (5, 5)
+    """
+    return counts.get("samples", counts.get("rows", 0) + counts.get("excluded", 0))
+
+
+def found_facts(counts: Mapping[str, int]) -> list[str]:
+    """What became of the rows so far.
+
+    Example:
+        >>> found_facts({"rows": 4, "kept": 3, "duplicates": 1}), found_facts({"samples": 2, "quarantined": 1})
+        (['75.0 % kept'], ['1 quarantined'])
+    """
+    kept = [f"{percent(counts['kept'], counts['rows'])} kept"] if counts.get("rows") and "kept" in counts else []
+    return kept + [f"{counts[name]:,} {name}" for name in ("quarantined", "excluded") if counts.get(name)]
 
 
 class Said:
@@ -62,10 +166,19 @@ class Said:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._meter, self._stop = Meter(), threading.Event()
+        self._meter = Meter()
+
+    def plan(self, stage: str) -> None:
+        """Remember what is being planned."""
+        self._meter.plan(stage)
+
+    def advance(self, counts: Mapping[str, int]) -> None:
+        """Count a part."""
+        self._meter.advance(counts)
 
     def reuse(self, stage: str, counts: Mapping[str, int]) -> None:
         """Say that a stage was complete."""
+        self._meter.end()
         self._console.print(reuse_line(stage, counts))
 
     def redo(self, stage: str, changes: Sequence[str]) -> None:
@@ -80,24 +193,24 @@ class Said:
 class Lines(Said):
     """A log line when a stage begins and ends, and every 30 s."""
 
-    def __init__(self) -> None:
-        super().__init__(Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True))
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._stop = threading.Event()
         threading.Thread(target=self._log, daemon=True).start()
 
-    def start(self, stage: str, parts: int, done: int) -> None:
+    def start(
+        self, stage: str, parts: int, done: int, counts: Mapping[str, int] = NOTHING, rows: int | None = None
+    ) -> None:
         """Say that a stage begins."""
-        self._meter.begin(stage, parts, done)
+        self._meter.begin(stage, parts, done, counts, rows)
         found = f", {done:,} found complete" if done else ""
         self._console.print(f"{stage}: {parts:,} part(s){found}")
 
-    def advance(self, counts: Mapping[str, int]) -> None:  # noqa: ARG002  the Protocol's shape
-        """Count a part."""
-        self._meter.done += 1
-
     def finish(self, counts: Mapping[str, int]) -> None:
         """Say what a stage came to."""
-        self._console.print(self._meter.closing(counts))
-        self._meter.stage = ""
+        said = ", ".join(f"{counts[name]:,} {name}" for name in SAID if name in counts)
+        self._console.print(f"{self._meter.stage}: {said} in {duration(self._meter.seconds)}")
+        self._meter.end()
 
     def close(self) -> None:
         """Stop logging."""
@@ -105,55 +218,16 @@ class Lines(Said):
 
     def _log(self) -> None:
         while not self._stop.wait(LOG_SECONDS):
-            meter = self._meter
-            if meter.stage:
-                facts = [f"{meter.done:,}/{meter.parts:,} parts", meter.rate, meter.left]
-                self._console.print(f"{meter.stage}: " + ", ".join(fact for fact in facts if fact))
+            self._meter.look()
+            if self._meter.stage:
+                self._console.print(log_line(self._meter))
 
 
-class Bars(Said):
-    """A bar for each stage."""
-
-    def __init__(self) -> None:
-        super().__init__(Console(stderr=True, highlight=False, markup=False, emoji=False))
-        self._bars = Progress(
-            TextColumn("{task.description:<9}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            console=self._console,
-            transient=True,
-        )
-        self._bars.start()
-        self._task = self._bars.add_task("", total=None, visible=False, rate="")
-        threading.Thread(target=self._refresh, daemon=True).start()
-
-    def start(self, stage: str, parts: int, done: int) -> None:
-        """Show a new bar."""
-        self._meter.begin(stage, parts, done)
-        self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(stage, total=parts, completed=done, rate="")
-
-    def advance(self, counts: Mapping[str, int]) -> None:  # noqa: ARG002  the Protocol's shape
-        """Move the bar by a part."""
-        self._meter.done += 1
-        self._bars.advance(self._task)
-
-    def finish(self, counts: Mapping[str, int]) -> None:
-        """Replace the bar by what the stage came to."""
-        self._bars.update(self._task, visible=False)
-        self._console.print(self._meter.closing(counts))
-
-    def close(self) -> None:
-        """Take the bars off the terminal."""
-        self._stop.set()
-        self._bars.stop()
-
-    def _refresh(self) -> None:
-        while not self._stop.wait(REFRESH_SECONDS):
-            self._bars.update(self._task, rate=self._meter.rate)
+def log_line(meter: Meter) -> str:
+    """How far a stage is, as a line of a log."""
+    left = meter.seconds_left
+    said = meter.facts() + ([] if left is None else [time_left(left)])
+    return f"{meter.stage}: " + ", ".join(said)
 
 
 def reuse_line(stage: str, counts: Mapping[str, int]) -> str:

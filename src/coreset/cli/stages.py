@@ -106,14 +106,14 @@ def run(
     json: Json = False,
 ) -> None:
     """Run all stages of a recipe: embed or import, cluster, dedup, sample."""
-    from coreset.cli.show import FOLDERS
+    from coreset.account import FUNNEL
     from coreset.pipeline import selected
     from coreset.recipe import NAME, read_recipe
 
     common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
     recipe_of = read_recipe(recipe or NAME)
     if dry_run:
-        common.show_plan(recipe_of, FOLDERS)
+        common.show_plan(recipe_of, FUNNEL)
         return
     with common.writing() as run_of:
         selected(run_of, recipe_of)
@@ -272,7 +272,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Show how many rows each threshold keeps, exactly; makes RUN/forest if it is not there."""
-    from coreset.cli.show import sweep_result
+    from coreset.cli.sweep import sweep_result
     from coreset.forest import kept_above, thresholds_from
     from coreset.pipeline import clustered, forested, standing
     from coreset.results.plot import draw_sweep, kind_of
