@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from coreset.import_ import ImportParams
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
-    from coreset.results.fate import picture_bytes, rows_with_fate
+    from coreset.results.fate import ScoreWindow, picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
+    from coreset.results.sweep import Sweep, sweep
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -59,7 +60,9 @@ __all__ = [
     "Recipe",
     "Run",
     "SampleParams",
+    "ScoreWindow",
     "Step",
+    "Sweep",
     "Verified",
     "clustered",
     "deduplicated",
@@ -77,6 +80,7 @@ __all__ = [
     "rows_with_fate",
     "sampled",
     "selected",
+    "sweep",
     "verify",
 ]
 
@@ -92,9 +96,10 @@ _HOMES = {
     "coreset.import_": ("ImportParams",),
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
-    "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
+    "coreset.results.fate": ("ScoreWindow", "picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
+    "coreset.results.sweep": ("Sweep", "sweep"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

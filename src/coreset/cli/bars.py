@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, Group
+from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType
 from rich.text import Text
 
 from coreset.cli.progress import Meter, Said, found_facts
@@ -23,6 +25,8 @@ BAR = 40
 """Characters of the bar where there is room."""
 RESULT = 40
 """Characters of what a finished stage came to, where there is room."""
+CARRIAGE_RETURN = ControlType.CARRIAGE_RETURN
+ERASE, UP = (ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)
 SWEEPS = 8
 """Characters a second at which a bar without an end moves."""
 
@@ -45,6 +49,7 @@ class Bars(Said):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self._drawn: list[int] = []
         self._live = Live(get_renderable=self._frame, console=console, transient=True, refresh_per_second=REFRESHES)
         self._live.start()
 
@@ -66,8 +71,22 @@ class Bars(Said):
 
     def _frame(self) -> Group:
         self._meter.look()
-        ascii_only = self._console.options.ascii_only
-        return Group(*frame(self._meter, self._console.width, time.monotonic(), ascii_only))
+        width, ascii_only = self._console.width, self._console.options.ascii_only
+        for _ in range(broken_lines(self._drawn, width)):
+            self._console.control(Control(CARRIAGE_RETURN, ERASE, UP))
+        lines = frame(self._meter, width, time.monotonic(), ascii_only)
+        self._drawn = [line.cell_len for line in lines]
+        return Group(*lines)
+
+
+def broken_lines(lengths: Sequence[int], width: int) -> int:
+    """How many lines a terminal adds that breaks lines of these lengths when it becomes narrower.
+
+    Example:
+        >>> broken_lines([70, 20], 100), broken_lines([70, 20], 60), broken_lines([70, 20], 30)
+        (0, 1, 2)
+    """
+    return sum(max(0, -(-length // width) - 1) for length in lengths)
 
 
 def frame(meter: Meter, width: int, now: float, ascii_only: bool = False) -> list[Text]:
@@ -84,10 +103,9 @@ def frame(meter: Meter, width: int, now: float, ascii_only: bool = False) -> lis
     ends = [] if left is None else [time_left(left)]
     if meter.share is not None:
         ends.insert(0, f"{int(100 * meter.share):3d} %")
-    name = f"{meter.stage or 'working':<{NAME}}"
-    end = fitting(ends, room - NAME - 8, "  ")
-    first = Text(name)
-    long = min(BAR, room - NAME - (cell_len(end) + 2 if end else 0))
+    first = Text(f"{meter.stage or 'working':<{NAME - 1}} ")
+    end = fitting(ends, room - len(first) - 8, "  ")
+    long = min(BAR, room - len(first) - (cell_len(end) + 2 if end else 0))
     if long > 3:
         first.append_text(drawn_bar(meter.share, long, now, ascii_only))
     first.append("  " + end if end else "")
@@ -118,12 +136,13 @@ def finished_line(meter: Meter, counts: Mapping[str, int], width: int) -> str:
     """What a stage came to, and what it took."""
     took = duration(meter.seconds)
     result = result_of(counts)
-    line = f"{meter.stage:<{NAME}}{result:<{RESULT}}{took:>14}"
+    name = f"{meter.stage:<{NAME - 1}} "
+    line = f"{name}{result:<{RESULT}}{took:>14}"
     if width <= len(line):
-        return f"{meter.stage}: {result}, {took}"
+        return f"{name}{result}, {took}"
     rows = counts.get("rows", 0)
     rate = f"{rows / meter.seconds:,.0f} rows/s" if rows and meter.seconds >= 1 else ""
-    memory = size(meter.memory) if meter.memory else ""
+    memory = size(meter.peak) if meter.peak else ""
     for more in (f"{rate:>18}", f"{memory:>12}"):
         line += more if len(line) + len(more) < width else ""
     return line.rstrip()

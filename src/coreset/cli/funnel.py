@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = 5
 """Quarantined entries that are shown for each reason."""
+LONGEST = 200
+"""Characters that are shown of one."""
 BAR = 20
 COLUMNS = (
     Column(""),
@@ -70,7 +72,7 @@ def show_quarantine(run: str, refused: Refusals) -> None:
     for reason, count in sorted(refused.rows.items()):
         out(f"quarantined: {count:,} {reason}")
         for entry in refused.first[reason]:
-            out("  " + one_line(f"{entry['source']} {entry['key'] or ''}: {entry['detail']}"))
+            out("  " + one_line(f"{entry['source']} {entry['key'] or ''}: {entry['detail']}", LONGEST))
     out(f"  all of them: {run}/quarantine/")
 
 

@@ -83,10 +83,14 @@ def verify(
 def decisions(
     file: Annotated[str, typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.")],
     run: RunFolder = "run",
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Write every sample that came in, with its fate and its scores, to a Parquet file."""
     from coreset.cli.funnel import fates_result
+    from coreset.cli.show import display
     from coreset.results.decisions import write_decisions
 
-    fates_result(file, write_decisions(run.rstrip("/"), file), json)
+    with display(quiet or json) as progress:
+        counts = write_decisions(run.rstrip("/"), file, progress)
+    fates_result(file, counts, json)

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from coreset.cli.complete import run_folders
+
 if TYPE_CHECKING:
     from coreset.pipeline import Run
     from coreset.recipe import Recipe
 
-RunFolder = Annotated[str, typer.Option("--run", envvar="CORESET_RUN", help="The run directory.")]
+RunFolder = Annotated[
+    str, typer.Option("--run", envvar="CORESET_RUN", help="The run directory.", autocompletion=run_folders)
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no byte of the result.")]
 Memory = Annotated[
     str | None,

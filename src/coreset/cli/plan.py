@@ -15,7 +15,7 @@ def plan_result(run: str, recipe: Recipe, names: Sequence[str], as_json: bool) -
     """Show what a command would do."""
     from coreset.engine.stage import params_json
     from coreset.pipeline import is_import, listed_embeddings, listed_shards
-    from coreset.results.standing import stage_states
+    from coreset.results.states import stage_states
 
     states = {state.name: state for state in stage_states(run, names)}
     imports = "rows" in names and is_import(recipe)

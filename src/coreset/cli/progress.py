@@ -35,17 +35,20 @@ class Meter:
         counts: what those came to
         total: rows that it will have seen at its end; None if nobody knows
         memory: bytes that all processes hold; 0 where that is not known
+        peak: most of them that were seen since the stage began
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque()
         self._memory_at = 0.0
+        self.memory = 0
         self._clear("", "")
 
     def _clear(self, stage: str, phase: str) -> None:
         self.stage, self.phase = stage, phase
-        self.parts = self.done = self.memory = 0
+        self.parts = self.done = 0
+        self.peak = self.memory
         self.counts: Mapping[str, int] = NOTHING
         self.total: int | None = None
         self._found_parts = self._found_rows = 0
@@ -84,6 +87,7 @@ class Meter:
             self._seen.popleft()
         if now - self._memory_at >= MEMORY_SECONDS:
             self.memory, self._memory_at = tree_bytes(os.getpid()), now
+            self.peak = max(self.peak, self.memory)
 
     @property
     def seconds(self) -> float:

@@ -14,8 +14,6 @@ from rich.console import Console
 
 from coreset.engine.progress import Progress, quiet
 
-LONGEST = 200
-"""Characters of a text from the input that are shown in a line."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -29,15 +27,15 @@ def plain(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"} or char == "\n")
 
 
-def one_line(text: str) -> str:
-    r"""Text from the input as a line has room for it: no line break, at most `LONGEST` characters.
+def one_line(text: str, most: int) -> str:
+    r"""Text of the input as one plain line; of a longer one the beginning, and how long it is.
 
     Example:
-        >>> one_line("a \n\u2028 b"), len(one_line("a" * 300))
-        ('a b', 200)
+        >>> one_line("a\n\x1b[2Jb", 10), one_line("abcdef", 3)
+        ('a [2Jb', 'abc… (6 characters)')
     """
-    short = plain(" ".join(text[: 4 * LONGEST].split()))
-    return short if len(short) <= LONGEST and len(text) <= 4 * LONGEST else short[: LONGEST - 1] + "…"
+    line = " ".join(plain(text[: 8 * most]).split())
+    return line if len(line) <= most and len(text) <= 8 * most else f"{line[:most]}… ({len(text):,} characters)"
 
 
 def out(text: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coreset.cli.funnel import coreset_files, run_flag
+from coreset.cli.funnel import LONGEST, coreset_files, run_flag
 from coreset.cli.show import duration, one_line, out, print_json, size
 from coreset.cli.table import Column, show_table
 from coreset.engine.errors import InputError
@@ -16,7 +16,7 @@ from coreset.engine.files import read_json
 
 if TYPE_CHECKING:
     from coreset.engine.lock import Owner
-    from coreset.results.standing import FolderState, StageState
+    from coreset.results.states import FolderState, StageState
 
 ALWAYS = ("rows", "centroids", "clusters", "dedup", "coreset")
 """Stages that are shown before they are begun, too."""
@@ -36,11 +36,11 @@ def status_result(run: str, as_json: bool) -> None:
     """Show the folders of a run as they stand on disk; works while another process writes.
 
     Raises:
-        InputError: There is no run.
+        InputError: There is no run, or a stage of it is damaged.
     """
     from coreset.account import BEFORE
     from coreset.engine.lock import writer_of
-    from coreset.results.standing import folder_states, stage_states
+    from coreset.results.states import folder_states, stage_states
 
     writer = writer_of(run)
     states = [state for state in stage_states(run, BEFORE) if state.is_planned or state.parts or state.name in ALWAYS]
@@ -59,14 +59,14 @@ def status_result(run: str, as_json: bool) -> None:
                 "next": following,
             }
         )
-        return
-    show_table(COLUMNS, [*(stage_cells(state) for state in states), *(folder_cells(folder) for folder in folders)])
+    else:
+        show_table(COLUMNS, [*map(stage_cells, states), *map(folder_cells, folders)])
+        for name in coreset_files(run)[:1]:
+            out(f"the coreset: {name}")
+        out(f"{run} is being written by {one_line(str(writer), LONGEST)}" if writer else f"next: {following}")
     for state in states:
         if state.state == "damaged":
-            out(f"{state.name}: {state.note}")
-    for name in coreset_files(run)[:1]:
-        out(f"the coreset: {name}")
-    out(f"{run} is being written by {one_line(str(writer))}" if writer else f"next: {following}")
+            raise InputError(state.note)
 
 
 def stage_cells(state: StageState) -> list[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from coreset.cli.show import bar, percent, print_json
 from coreset.cli.table import Column, show_table
+
+if TYPE_CHECKING:
+    from coreset.results.sweep import Sweep
 
 BAR = 40
 COLUMNS = (Column("threshold"), Column("kept", is_number=True), Column("of all", is_number=True), Column("", worth=1))
 
 
-def sweep_result(thresholds: Sequence[float], kept: Sequence[int], total: int, as_json: bool) -> None:
+def sweep_result(swept: Sweep, as_json: bool) -> None:
     """Show how many rows each threshold keeps, with a bar for its share."""
-    found = list(zip(thresholds, kept, strict=True))
+    found, total = list(zip(swept.thresholds, swept.kept, strict=True)), swept.rows
     if as_json:
         print_json([{"threshold": t, "kept": count, "fraction": count / total} for t, count in found])
         return

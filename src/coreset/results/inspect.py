@@ -13,7 +13,7 @@ from coreset.engine.errors import InputError
 from coreset.import_ import Embeddings, ImportParams, misfits
 from coreset.pipeline import shard_problems
 from coreset.results.estimate import DIMENSION, Estimate, estimated
-from coreset.results.standing import DAMAGED, stage_states
+from coreset.results.states import DAMAGED, stage_states
 from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
 from coreset.sources.image_parquet import holds_pictures
 from coreset.sources.tars import Shard, find_shards, read_sidecar

@@ -9,9 +9,17 @@ from typing import Any
 import pyarrow as pa
 
 from coreset import rows
-from coreset.account import Step, funnel, quarantined
+from coreset.account import Step, funnel, quarantine_tables
 from coreset.engine.files import Location
-from coreset.results.fate import Decided, decided, fated_tables, picture_bytes, rows_with_fate
+from coreset.results.fate import (
+    Decided,
+    ScoreWindow,
+    decided,
+    fated_tables,
+    picture_bytes,
+    rows_with_fate,
+    score_windows,
+)
 
 
 def open_run(run: Location) -> OpenedRun:
@@ -53,13 +61,17 @@ class OpenedRun:
         """Every row with some columns of `dedup/` and its `fate`, in pieces: however many there are."""
         return fated_tables(self.decided, columns)
 
+    def windows(self) -> list[ScoreWindow]:
+        """The two rank windows on the axis of scores; none where ranks were counted within clusters."""
+        return score_windows(self.decided)
+
     def coreset(self) -> pa.Table:
         """The rows that were chosen, in the order of the files: any prefix is a uniform sample."""
         return pa.concat_tables([rows.read_table(location) for location in self.decided.coreset.locations()])
 
     def quarantined(self) -> pa.Table:
-        """What could not be used of the input, with a reason for each."""
-        return pa.Table.from_pylist(quarantined(self.folder), schema=rows.QUARANTINE)
+        """What could not be used of the input, with a reason for each; all are held at once."""
+        return pa.concat_tables([rows.QUARANTINE.empty_table(), *quarantine_tables(self.folder)])
 
     def picture(self, row: Mapping[str, Any]) -> bytes:
         """The stored bytes of a row's picture, from its place in its tar or Parquet; nothing is scanned.
