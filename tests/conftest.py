@@ -22,6 +22,10 @@ for name in ("CORESET_RUN", "CORESET_FAULT"):
 from command import done  # noqa: E402  after the environment is set
 from shards import recipe, write_clip, write_shards  # noqa: E402
 
+from coreset.demo import RECIPE  # noqa: E402
+from coreset.pipeline import Run, selected  # noqa: E402
+from coreset.recipe import read_recipe  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,6 +48,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pristine: Path) -> Pat
     folder = shutil.copytree(pristine, tmp_path_factory.mktemp("undisturbed") / "place")
     done("run", "--max-bad", "10", cwd=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The finished run of the demo; not to be written to."""
+    run = Run(str(tmp_path_factory.mktemp("demo") / "run"))
+    selected(run, read_recipe(RECIPE))
+    return run
 
 
 @pytest.fixture

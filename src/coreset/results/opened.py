@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from coreset import rows
 from coreset.account import Step, funnel, quarantine_tables
-from coreset.engine.files import Location
+from coreset.engine.files import Location, join, read_json
 from coreset.results.fate import (
     Decided,
     ScoreWindow,
@@ -48,6 +48,12 @@ class OpenedRun:
 
     folder: Location
     decided: Decided
+
+    @property
+    def threshold(self) -> float:
+        """The cosine above which rows were joined."""
+        plan = read_json(join(self.decided.dedup.folder, "plan.json")) or {}
+        return float(plan["params"]["threshold"])
 
     def funnel(self) -> list[Step]:
         """The steps of the selection, with exact counts."""
