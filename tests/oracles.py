@@ -61,3 +61,29 @@ def spanning_edges(
             graph.union(u, v)
             forest.append((u, v, cosine))
     return forest
+
+
+def bounded_kept(
+    vectors: Float16[np.ndarray, "n d"],
+    threshold: float,
+    bound: float,
+    distances: Float64[np.ndarray, "n"],
+    order: UInt64[np.ndarray, "n"],
+    keep: str,
+) -> list[int]:
+    """The row that is kept for each row when those that are not near enough to it are grouped again, one by one."""
+    exact = vectors.astype(np.float64)
+    products = np.einsum("nd,md->nm", exact, exact)
+    whole = nx.Graph()
+    whole.add_nodes_from(range(len(vectors)))
+    whole.add_edges_from(np.argwhere(np.triu(products > threshold, 1)).tolist())
+    kept = [-1] * len(vectors)
+    waiting = [sorted(component) for component in nx.connected_components(whole)]
+    while waiting:
+        rows = np.array(waiting.pop())
+        chosen = int(rows[members(np.zeros(len(rows), np.int64), distances[rows], order[rows], keep)[0]])
+        left = [row for row in rows.tolist() if row != chosen and not products[row, chosen] > bound]
+        for row in set(rows.tolist()) - set(left):
+            kept[row] = chosen
+        waiting += [sorted(component) for component in nx.connected_components(whole.subgraph(left))]
+    return kept

@@ -281,6 +281,8 @@ def test_the_threshold_of_a_wanted_fraction_is_printed_so_that_it_can_be_typed(f
     assert by_threshold.hash == by_fraction.hash
     check_refused(coreset("dedup", "--keep-fraction", "2", cwd=finished), 2, "at most 1")
     check_refused(coreset("dedup", "--keep-fraction", "0.5", "--threshold", "0.9", cwd=finished), 2, "exclude")
+    bounded = ("--keep-fraction", "0.5", "--min-kept-cosine", "0.8")
+    check_refused(coreset("dedup", *bounded, cwd=finished), 2, "--keep-fraction", "--threshold")
     check_refused(coreset("sweep", "--floor", "86", cwd=finished), 2, "did you mean 0.86")
 
 
@@ -482,10 +484,11 @@ def test_overwriting_makes_a_stage_anew_and_the_rest_follows(finished: Path) -> 
     [
         (["dedup", "--threshold", "0.9"], "threshold"),
         (["dedup", "--keep", "nearest"], "keep"),
+        (["dedup", "--min-kept-cosine", "0.9"], "min_kept_cosine"),
         (["sample", "-n", "4"], "n"),
         (["sample", "--seed", "1"], "seed"),
     ],
-    ids=["threshold", "keep", "n", "seed"],
+    ids=["threshold", "keep", "bound", "n", "seed"],
 )
 def test_other_parameters_of_the_last_stages_are_computed_aloud(
     finished: Path, arguments: list[str], field: str

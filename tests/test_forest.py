@@ -27,9 +27,11 @@ def parts_of(folder: Path, name: str) -> Parts:
     return found
 
 
-def dedup_at(folder: Path, name: str, threshold: float, keep: str, forest: Parts | None = None) -> Parts:
+def dedup_at(
+    folder: Path, name: str, threshold: float, keep: str, forest: Parts | None = None, bound: float = 0.0
+) -> Parts:
     clusters, centroids = parts_of(folder, "clusters"), parts_of(folder, "centroids")
-    params = DedupParams(threshold, keep)  # type: ignore[arg-type]
+    params = DedupParams(threshold, keep, min_kept_cosine=bound)  # type: ignore[arg-type]
     return complete(dedup_stage(f"{folder}/{name}", clusters, centroids, params, MEMORY, forest), in_process)
 
 
@@ -47,6 +49,9 @@ def test_dedup_is_the_same_with_and_without_a_forest(seed: int, tmp_path: Path, 
         keep = ("median", "nearest", "random")[number % 3]
         alone = dedup_at(tmp_path, f"alone-{number}", float(threshold), keep)
         assert dedup_at(tmp_path, f"from-{number}", float(threshold), keep, forest).hash == alone.hash
+        bound = float(threshold) * (0.5, 0.9, 1)[number % 3]
+        bounded = dedup_at(tmp_path, f"alone-{number}", float(threshold), keep, None, bound)
+        assert dedup_at(tmp_path, f"from-{number}", float(threshold), keep, forest, bound).hash == bounded.hash
         if forest.names:
             assert kept_above(forest, [float(threshold)], in_process) == [alone.counts["kept"]]
 

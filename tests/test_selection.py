@@ -39,8 +39,11 @@ def assigned(given: Given) -> tuple[np.ndarray, np.ndarray]:
     return nearest, squared[np.arange(len(x)), nearest]
 
 
-def kept_of(given: Given, threshold: float, keep: str) -> dict[int, tuple[int, int]]:
-    """For each row the row that stands for its component, and the component's size."""
+def kept_of(given: Given, threshold: float, keep: str, bound: float = 0.0) -> dict[int, tuple[int, int]]:
+    """For each row the row that stands for its component, and the component's size.
+
+    With a bound, those that are not near enough to that row are a graph of their own, and so on.
+    """
     cluster, squared = assigned(given)
     x = given.vectors.astype(np.float64)
     graph = nx.Graph()
@@ -49,13 +52,17 @@ def kept_of(given: Given, threshold: float, keep: str) -> dict[int, tuple[int, i
         (i, j) for i in range(len(x)) for j in range(i) if cluster[i] == cluster[j] and float(x[i] @ x[j]) > threshold
     )
     found = {}
-    for component in nx.connected_components(graph):
+    waiting = list(nx.connected_components(graph))
+    while waiting:
+        component = waiting.pop()
         tie = {i: (key_hash(given.keys[i]), given.keys[i].encode()) for i in component}
         near = sorted(component, key=lambda i: (squared[i], tie[i]))
         far = sorted(component, key=lambda i: (-squared[i], tie[i]))
         drawn = sorted(component, key=lambda i: (key_hash(given.keys[i], 3), tie[i]))
         choice = {"median": near[len(near) // 2], "nearest": near[0], "farthest": far[0], "random": drawn[0]}[keep]
-        found |= {i: (choice, len(component)) for i in component}
+        left = {i for i in component if bound and i != choice and float(x[i] @ x[choice]) <= bound}
+        found |= {i: (choice, len(component) - len(left)) for i in component - left}
+        waiting += nx.connected_components(graph.subgraph(left))
     return found
 
 
@@ -127,11 +134,10 @@ def test_networkx_sorted_lists_and_duckdb_agree(first: int, tmp_path: Path) -> N
         text, centroid = WINDOWS[int(draw.integers(len(WINDOWS)))]
         scope = str(draw.choice(["global", "global", "cluster"]))
         sample = SampleParams(int(draw.integers(1, 30)), text, centroid, scope, int(draw.integers(3)), True)
-        folder = tmp_path / str(seed)
-        _, survivors, coreset = selected_from(
-            folder, given, DedupParams(threshold, keep, 3), sample, int(draw.integers(1, 4))
-        )
-        kept = kept_of(given, threshold, keep)
+        folder, parts = tmp_path / str(seed), int(draw.integers(1, 4))
+        bound = float(draw.choice([0, 0, 0.5, 0.9, 1])) * threshold
+        _, survivors, coreset = selected_from(folder, given, DedupParams(threshold, keep, 3, bound), sample, parts)
+        kept = kept_of(given, threshold, keep, bound)
         table = read(survivors)
         for row in table.to_pylist():
             i = given.keys.index(row["key"])
@@ -170,6 +176,29 @@ def test_dedup_is_idempotent(seed: int, tmp_path: Path) -> None:
     index = [i for i, key in enumerate(given.keys) if key in kept]
     left = Given([given.keys[i] for i in index], given.vectors[index], given.text_cosine[index], given.centroids)
     assert kept_keys(tmp_path / "twice", left) == kept
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bound_is_kept_and_only_adds_survivors(seed: int, tmp_path: Path) -> None:
+    given, sample = random_given(seed), SampleParams(n=1, allow_fewer=True)
+    counts = []
+    for bound in (0.0, 0.3, 0.6):
+        _, survivors, _ = selected_from(tmp_path / str(bound), given, DedupParams(0.6, "median", 0, bound), sample)
+        table = read(survivors)
+        near = [row["kept"] or row["kept_cosine"] >= np.float32(bound) for row in table.to_pylist()]
+        assert not bound or all(near)
+        assert survivors.counts["kept"] + survivors.counts["duplicates"] == table.num_rows == len(given.keys)
+        counts.append(survivors.counts["kept"])
+    assert counts[0] <= min(counts)
+
+
+def test_a_plan_names_the_bound_only_where_there_is_one(tmp_path: Path) -> None:
+    """What was made before the parameter came is what its default makes."""
+    assert "min_kept_cosine" not in params_json(DedupParams())
+    assert params_json(DedupParams(min_kept_cosine=0.5))["min_kept_cosine"] == 0.5
+    selected_from(tmp_path, random_given(3), DedupParams(), SampleParams(n=1, allow_fewer=True))
+    said = json.loads((tmp_path / "dedup" / "plan.json").read_text())
+    assert said["params"] == {"threshold": 0.86, "keep": "median", "seed": 0}
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -239,6 +268,22 @@ def test_any_engine_order_and_memory_gives_the_same_bytes(tmp_path: Path) -> Non
         ("four workers", on_processes(4), 1 << 28),
     ):
         selected_from(tmp_path / name, given, DedupParams(), sample, 3, execute, memory)
+        assert bytes_below(tmp_path / name) == expected, name
+
+
+def test_any_order_and_memory_gives_the_same_bounded_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coreset.slices.TASK_ROWS", 300)
+    given, sample, bounded = large_given(), SampleParams(n=5), DedupParams(0.45, min_kept_cosine=0.4)
+    selected_from(tmp_path / "plain", given, bounded, sample, parts=3)
+    expected = bytes_below(tmp_path / "plain")
+    whole = selected_from(tmp_path / "whole", given, DedupParams(0.45), sample, parts=3)[1]
+    assert whole.counts["kept"] < json.loads(expected["dedup/stage.json"])["counts"]["kept"]
+
+    def backwards(calls, needs):
+        yield from (call() for call in reversed(list(calls)))
+
+    for name, execute, memory in (("little memory", backwards, 1 << 12), ("two workers", on_processes(2), 1 << 26)):
+        selected_from(tmp_path / name, given, bounded, sample, 3, execute, memory)
         assert bytes_below(tmp_path / name) == expected, name
 
 

@@ -38,8 +38,12 @@ if TYPE_CHECKING:
     from coreset.import_ import ImportParams
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
+    from coreset.results.chained import Chain, Chains, Level
+    from coreset.results.chains import chains
     from coreset.results.fate import ScoreWindow, picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
+    from coreset.results.missed import missed
+    from coreset.results.misses import Estimated, Missed
     from coreset.results.opened import OpenedRun, open_run
     from coreset.results.sweep import Sweep, sweep
     from coreset.results.verdict import Verified
@@ -48,13 +52,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEMO_RECIPE",
+    "Chain",
+    "Chains",
     "ClusterParams",
     "CoresetError",
     "DedupParams",
     "EmbedParams",
     "Encoder",
+    "Estimated",
     "ImportParams",
     "Inspected",
+    "Level",
+    "Missed",
     "OpenedRun",
     "Parts",
     "Recipe",
@@ -64,6 +73,7 @@ __all__ = [
     "Step",
     "Sweep",
     "Verified",
+    "chains",
     "clustered",
     "deduplicated",
     "embedded",
@@ -71,6 +81,7 @@ __all__ = [
     "imported",
     "in_process",
     "inspect",
+    "missed",
     "on_processes",
     "open_run",
     "parsed_recipe",
@@ -96,8 +107,12 @@ _HOMES = {
     "coreset.import_": ("ImportParams",),
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
+    "coreset.results.chained": ("Chain", "Chains", "Level"),
+    "coreset.results.chains": ("chains",),
     "coreset.results.fate": ("ScoreWindow", "picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
+    "coreset.results.missed": ("missed",),
+    "coreset.results.misses": ("Estimated", "Missed"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.sweep": ("Sweep", "sweep"),
     "coreset.results.verdict": ("Verified",),

@@ -16,7 +16,7 @@ from coreset.engine import files
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location
 from coreset.engine.progress import ticker
-from coreset.engine.stage import PARQUET, Needs, Part, Parts, Stage, Summary, Task
+from coreset.engine.stage import LATER, PARQUET, Needs, Part, Parts, Stage, Summary, Task
 from coreset.numeric.ranks import rows_in_order
 from coreset.slices import Slice, cluster_ranges, clusters_of, keys_in_order, places, slices_of
 
@@ -34,7 +34,7 @@ class DedupParams:
 
     stage: ClassVar[str] = "dedup"
     rule: ClassVar[int] = 1
-    redo: ClassVar[frozenset[str]] = frozenset({"rule", "source", "threshold", "keep", "seed"})
+    redo: ClassVar[frozenset[str]] = frozenset({"rule", "source", "threshold", "keep", "seed", "min_kept_cosine"})
 
     threshold: float = field(default=0.86, metadata={"help": "two rows whose cosine is above this are joined"})
     keep: Keep = field(
@@ -42,6 +42,13 @@ class DedupParams:
         metadata={"help": "the row of a component that stays, by distance to the centroid: " + ", ".join(KEEP)},
     )
     seed: int = field(default=0, metadata={"help": "of keep = random"})
+    min_kept_cosine: float = field(
+        default=0.0,
+        metadata={
+            "help": "rows whose cosine to the kept row is not above this leave, and are grouped anew; 0: none do",
+            LATER: True,
+        },
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -52,6 +59,10 @@ class DedupParams:
             raise UsageError(f"--keep {self.keep} is not known; use {', '.join(KEEP)}.")
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"seed {self.seed} must be at least 0 and below 2^64.")
+        if not 0 <= self.min_kept_cosine <= self.threshold:
+            meant = f"; did you mean {self.min_kept_cosine / 100:g}?" if 1 < self.min_kept_cosine <= 100 else "."
+            most = f"at most the threshold, {self.threshold:g}"
+            raise UsageError(f"--min-kept-cosine {self.min_kept_cosine:g} must be at least 0 and {most}{meant}")
 
 
 @dataclass(frozen=True)
@@ -192,23 +203,27 @@ def components(
 
     Args:
         vectors: float16 rows (n, d)
-        labels: the component of each row
+        labels: what is connected at the threshold
         centroid: of the cluster
         order: place of each row in the order of (key_hash, key): decides ties of the distance
         draw: place of each row in the order of its seeded hash: `keep = random` takes the first
-        params: which row to keep
+        params: which row to keep, and how near to it the others must be
         memory: bytes that may be used beside the result; does not change it
     """
+    from coreset.numeric.bounded import bounded_members
+    from coreset.numeric.members import Keep as RankedKeep
     from coreset.numeric.members import chosen_members, kept_cosines
     from coreset.numeric.nearest import squared_distances
 
-    if params.keep == "random":
-        chosen = chosen_members(labels, draw.astype(np.float64), order, "nearest")
+    keep: RankedKeep = "nearest" if params.keep == "random" else params.keep
+    rank = draw.astype(np.float64) if params.keep == "random" else squared_distances(vectors, centroid, memory=memory)
+    if params.min_kept_cosine:
+        bounds = (params.threshold, params.min_kept_cosine)
+        representative = bounded_members(vectors, labels, *bounds, rank, order, keep, memory=memory)
     else:
-        distances = squared_distances(vectors, centroid, memory=memory)
-        chosen = chosen_members(labels, distances, order, params.keep)
-    _, component, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    representative = chosen[component]
+        _, component = np.unique(labels, return_inverse=True)
+        representative = chosen_members(labels, rank, order, keep)[component]
+    _, component, sizes = np.unique(representative, return_inverse=True, return_counts=True)
     cosine = kept_cosines(vectors, representative, memory=memory)
     return Components(sizes[component].astype(np.int32), representative, cosine)
 

@@ -246,6 +246,8 @@ VALUES = [
     flag("threshold 1.01", "a threshold above 1", "dedup --threshold 1.01", "1.01"),
     flag("threshold nan", "a threshold of NaN", "dedup --threshold nan", "nan"),
     flag("threshold inf", "an infinite threshold", "dedup --threshold inf", "inf"),
+    flag("bound 80", "a bound of 80", "dedup --min-kept-cosine 80", "80", "did you mean 0.8?"),
+    flag("bound above the threshold", "a bound of 0.9", "dedup --threshold 0.8 --min-kept-cosine 0.9", "0.9", "0.8"),
     flag("threshold of words", "a threshold of words", "dedup --threshold high", "--threshold", "number"),
     flag("keep unknown", "a rule for survivors that is not known", "dedup --keep best", "best", "median"),
     flag("window 60 40", "a window of ranks that ends before it begins", "sample -n 1 --text-rank 60 40", "60", "40"),

@@ -66,6 +66,9 @@ Exclude = Annotated[str | None, typer.Option("--exclude", help="cluster.exclude"
 Keep = Annotated[
     str | None, typer.Option("--keep", help="dedup.keep", show_default=False, autocompletion=values_of("keep"))
 ]
+MinKeptCosine = Annotated[
+    float | None, typer.Option("--min-kept-cosine", help="dedup.min_kept_cosine", show_default=False)
+]
 KeepFraction = Annotated[
     str | None,
     typer.Option(

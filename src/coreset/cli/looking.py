@@ -17,6 +17,7 @@ from coreset.cli.flags import (
     VectorColumn,
 )
 from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Quiet, RunFolder, Workers
+from coreset.results.misses import ROWS, SEED
 
 
 @app.command(cls=HelpWithDefaults)
@@ -94,3 +95,25 @@ def decisions(
     with display(quiet or json) as progress:
         counts = write_decisions(run.rstrip("/"), file, progress)
     fates_result(file, counts, json)
+
+
+@app.command(cls=HelpWithDefaults)
+def missed(
+    rows: Annotated[
+        int, typer.Option("--rows", help="Search for so many rows among all; all, if there are no more.")
+    ] = ROWS,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the rows that are searched for.")] = SEED,
+    run: RunFolder = "run",
+    workers: Workers = 1,
+    memory: Memory = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Estimate how many near-duplicates are in different clusters, where dedup does not see them; writes nothing."""
+    from coreset.cli.missed import missed_result
+    from coreset.results.missed import missed as estimated
+
+    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
+    with common.reading() as run_of:
+        found = estimated(run_of.folder, rows, seed, run_of.execute, run_of.task_memory, run_of.progress)
+    missed_result(found, json)

@@ -24,6 +24,7 @@ from coreset.cli.flags import (
     Keep,
     KeepFraction,
     MetadataFolder,
+    MinKeptCosine,
     MissingCaption,
     Model,
     Normalize,
@@ -225,6 +226,7 @@ def dedup(
     centroids: Centroids = None,
     exclude: Exclude = None,
     keep: Keep = None,
+    min_kept_cosine: MinKeptCosine = None,
     keep_fraction: KeepFraction = None,
     floor: Floor = None,
     run: RunFolder = "run",
@@ -249,8 +251,12 @@ def dedup(
     recipe = with_stages(
         found,
         cluster=changed(found.cluster, clusters=clusters, centroids=centroids, exclude=exclude),
-        dedup=changed(found.dedup, threshold=threshold, keep=keep),
+        dedup=changed(found.dedup, threshold=threshold, keep=keep, min_kept_cosine=min_kept_cosine),
     )
+    if keep_fraction is not None and recipe.dedup.min_kept_cosine:
+        raise UsageError(
+            "--keep-fraction counts what a threshold alone keeps; with --min-kept-cosine give a --threshold instead."
+        )
     if dry_run:
         common.show_plan(recipe, ("centroids", "clusters", "dedup"))
         return
@@ -287,8 +293,11 @@ def sweep(
     common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
     if plot is not None:
         kind_of(plot)
+    recipe = local_recipe()
     with common.writing() as run_of:
-        clustered(run_of, local_recipe(), standing(run_of, "rows"), strict=False)
+        clustered(run_of, recipe, standing(run_of, "rows"), strict=False)
+        if recipe.dedup.min_kept_cosine:
+            run_of.progress.note("min_kept_cosine is not counted with: dedup keeps more rows than each threshold here")
         found = swept(run_of, floor, step)
     if plot is not None:
         draw_sweep(plot, found.thresholds, found.kept, found.rows)

@@ -32,6 +32,9 @@ Summary = dict[str, int]
 """Small counts of one part, such as `{"rows": 10, "quarantined": 1}`; a stage's counts are their sums."""
 
 PARQUET = ".parquet"
+LATER = "later"
+"""In the metadata of a parameter that came after others: a plan does not name it while it has its default, so that
+what was made before it came is still what the same parameters make."""
 
 
 class Params(Protocol):
@@ -534,8 +537,13 @@ def plan_hash(plan: Mapping[str, JSON]) -> str:
 
 
 def params_json(params: Params) -> dict[str, JSON]:
-    """The fields of a params dataclass as JSON values."""
-    return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    """The fields of a params dataclass as JSON values; those that came `LATER` only if they are set."""
+    every = {field: getattr(params, field.name) for field in dataclasses.fields(params)}
+    return {
+        field.name: value
+        for field, value in every.items()
+        if not (field.metadata.get(LATER) and value == field.default)
+    }
 
 
 def as_read(value: JSON) -> JSON:

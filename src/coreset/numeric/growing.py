@@ -94,12 +94,12 @@ class Growing:
         i, j = i[rows[i] != columns[j]], j[rows[i] != columns[j]]
         if len(i):
             (some, u), (others, v) = np.unique(i, return_inverse=True), np.unique(j, return_inverse=True)
-            x, y = _rows_in(self.survey.vectors, rows[some]), _rows_in(self.survey.vectors, columns[others])
+            x, y = rows_in(self.survey.vectors, rows[some]), rows_in(self.survey.vectors, columns[others])
             self.add(self._above(rows[i], columns[j], pair_products(x, y, u, v)), sum(near.shape))
 
     def settle_exactly(self, rows: Rows, columns: Rows, near: Bool[np.ndarray, "b c"]) -> None:
         """Finds the edges of use among some pairs of two blocks, by float64 products of all."""
-        x, y = _rows_in(self.survey.vectors, rows), _rows_in(self.survey.vectors, columns)
+        x, y = rows_in(self.survey.vectors, rows), rows_in(self.survey.vectors, columns)
         exact = (x.double() @ y.double().T).numpy()
         near &= exact > self.floor
         near &= rows[:, None] != columns
@@ -110,7 +110,7 @@ class Growing:
         return Edges(i, j, cosine)[cosine > self.floor]
 
 
-def _rows_in(vectors: RowBlocks, rows: Rows) -> torch.Tensor:
+def rows_in(vectors: RowBlocks, rows: Rows) -> torch.Tensor:
     """The rows in any order of theirs."""
     ascending = np.argsort(rows)
     place = np.empty(len(rows), np.int64)

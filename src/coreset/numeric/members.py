@@ -40,10 +40,10 @@ def chosen_members(
     return ranked[first + sizes // 2] if keep == "median" else ranked[first]
 
 
-def kept_cosines(
+def kept_products(
     vectors: RowBlocks, kept: Int64[np.ndarray, "n"], *, memory: int = 1 << 30
-) -> Float32[np.ndarray, "n"]:
-    """The exact ``<x_i, x_kept(i)>`` of each row, rounded once to float32.
+) -> Float64[np.ndarray, "n"]:
+    """The exact ``<x_i, x_kept(i)>`` of each row.
 
     Args:
         vectors: float16 rows near unit length.
@@ -51,11 +51,11 @@ def kept_cosines(
         memory: bytes that may be allocated beyond the vectors.
 
     Example:
-        >>> kept_cosines(np.array([[1, 0], [0.5, 0.5]], np.float16), np.array([0, 0]))
-        array([1. , 0.5], dtype=float32)
+        >>> kept_products(np.array([[1, 0], [0.5, 0.5]], np.float16), np.array([0, 0]))
+        array([1. , 0.5])
     """
     n, d = vectors.shape
-    cosines = np.empty(n, np.float32)
+    products = np.empty(n)
 
     def measure(rows: slice) -> None:
         x = block_tensor(vectors, rows)
@@ -64,8 +64,20 @@ def kept_cosines(
         if len(other):
             wanted, position = np.unique(kept[rows][other], return_inverse=True)
             y[torch.from_numpy(other)] = rows_at(vectors, wanted)[torch.from_numpy(position)]
-        cosines[rows] = torch.linalg.vecdot(x.double(), y.double()).numpy()
+        products[rows] = torch.linalg.vecdot(x.double(), y.double()).numpy()
 
     with workers(None) as (pool, count):
         list(pool.map(measure, streamed(n, 48 * d, memory // count)))
-    return cosines
+    return products
+
+
+def kept_cosines(
+    vectors: RowBlocks, kept: Int64[np.ndarray, "n"], *, memory: int = 1 << 30
+) -> Float32[np.ndarray, "n"]:
+    """The same, rounded once to float32.
+
+    Example:
+        >>> kept_cosines(np.array([[1, 0], [0.5, 0.5]], np.float16), np.array([0, 0]))
+        array([1. , 0.5], dtype=float32)
+    """
+    return kept_products(vectors, kept, memory=memory).astype(np.float32)

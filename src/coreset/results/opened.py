@@ -11,6 +11,8 @@ import pyarrow as pa
 from coreset import rows
 from coreset.account import Step, funnel, quarantine_tables
 from coreset.engine.files import Location, join, read_json
+from coreset.results.chained import Chains
+from coreset.results.chains import chains
 from coreset.results.fate import (
     Decided,
     ScoreWindow,
@@ -78,6 +80,10 @@ class OpenedRun:
     def quarantined(self) -> pa.Table:
         """What could not be used of the input, with a reason for each; all are held at once."""
         return pa.concat_tables([rows.QUARANTINE.empty_table(), *quarantine_tables(self.folder)])
+
+    def chains(self, n: int = 20) -> Chains:
+        """How far components are stretched, with the n most stretched and the n largest ones."""
+        return chains(self.folder, n)
 
     def picture(self, row: Mapping[str, Any]) -> bytes:
         """The stored bytes of a row's picture, from its place in its tar or Parquet; nothing is scanned.
