@@ -488,7 +488,7 @@ def summed(summaries: Iterable[Mapping[str, int]]) -> Summary:
 def remove_strangers(stage: Stage, listed: Mapping[str, JSON]) -> None:
     """Remove the stage's files that no listed part names: leftovers of another plan."""
     known = {file_of(stage.folder, name, suffix) for name, part in listed.items() for suffix in part["files"]}
-    own = [files.join(stage.folder, name) for name in files.names_in(stage.folder) if name != "plan.json"]
+    own = [file_of(stage.folder, name, "") for name in files.names_in(stage.folder) if name != "plan.json"]
     for location in own + asides(stage):
         if location not in known:
             files.remove(location)
