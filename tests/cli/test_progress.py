@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from terminal import Terminal
 
 from coreset.cli.bars import finished_line, frame
-from coreset.cli.progress import Meter, log_line
+from coreset.cli.meter import Meter
+from coreset.cli.progress import log_line
 from coreset.cli.table import Column, table_lines
 from coreset.engine.progress import ticker
 from coreset.sources.shards import Shard

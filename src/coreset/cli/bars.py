@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
-from coreset.cli.progress import Meter, Said, found_facts
+from coreset.cli.meter import Meter, found_facts
+from coreset.cli.progress import Said
 from coreset.cli.show import duration, size, time_left
 from coreset.engine.progress import NOTHING
 
@@ -136,7 +137,7 @@ def finished_line(meter: Meter, counts: Mapping[str, int], width: int) -> str:
     """What a stage came to, and what it took."""
     took = duration(meter.seconds)
     result = result_of(counts)
-    name = f"{meter.stage:<{NAME - 1}} "
+    name = f"{meter.stage:<{NAME}}" if len(meter.stage) < NAME else f"{meter.stage}: "
     line = f"{name}{result:<{RESULT}}{took:>14}"
     if width <= len(line):
         return f"{name}{result}, {took}"
