@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from coreset.engine.memory import own_bytes, proc_text, tree
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -46,7 +48,7 @@ class TreeSampler:
         label = self._label()
         pids = tree(self._pid)
         used = sum(map(cpu_seconds, pids))
-        self.peaks[label] = max(self.peaks.get(label, 0), sum(map(unevictable_bytes, pids)))
+        self.peaks[label] = max(self.peaks.get(label, 0), sum(map(own_bytes, pids)))
         self.cpu[label] = self.cpu.get(label, 0.0) + max(0.0, used - self._seen)
         self._seen = max(self._seen, used)
 
@@ -65,43 +67,10 @@ class TreeSampler:
         self._thread.join()
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its descendants, as far as they are alive.
-
-    Example:
-        >>> tree(os.getpid())[0] == os.getpid()
-        True
-    """
-    found = [pid]
-    for parent in found:  # grows while it is read
-        for task in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, _text(task).split())
-    return found
-
-
-def unevictable_bytes(pid: int) -> int:
-    """Anonymous and shared bytes of one process; 0 once it has ended.
-
-    Example:
-        >>> unevictable_bytes(os.getpid()) > 1_000_000
-        True
-    """
-    lines = _text(Path(f"/proc/{pid}/status")).splitlines()
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
-
-
 def cpu_seconds(pid: int) -> float:
     """User and system time of one process and of the children that it has waited for; 0 once it has ended."""
-    fields = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    fields = proc_text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS
-
-
-def _text(path: Path) -> str:
-    """A file of ``/proc``; nothing if its process has ended meanwhile."""
-    try:
-        return path.read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def main() -> None:

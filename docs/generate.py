@@ -45,7 +45,10 @@ CLI_INTRODUCTION = """\
 A value on the command line wins over the environment, that over `coreset.toml` in the current folder,
 that over the default. `coreset run` takes all parameters from its recipe. The result is on stdout,
 progress and errors are on stderr. The text in brackets names the parameter that a flag sets in a recipe,
-and its default. `coreset --version` shows the version, `--help` behind a command its flags."""
+and its default. `coreset --version` shows the version, `--help` behind a command its flags.
+
+`coreset --install-completion` teaches bash, zsh or fish to complete commands, flags, their values and run directories;
+`coreset --show-completion` prints what it would install."""
 RECIPE_INTRODUCTION = """\
 `coreset init` writes one with every parameter. `input` is a list of shards: paths, globs, braces, or
 `.txt` files that hold one of these a line; or one folder of vectors, to which `[import]` applies instead of

@@ -213,6 +213,15 @@ def test_the_run_directory_comes_from_the_environment_and_the_flag_wins(
     check_refused(coreset("sample", "--run", "nowhere", cwd=finished), 3, "nowhere/dedup is not there")
 
 
+@pytest.mark.parametrize("name", ["./run", "run/", "run/../run", ".//run"])
+def test_a_run_may_be_named_in_any_way(finished: Path, name: str) -> None:
+    done("dedup", "--threshold", "0.5", "--run", name, *BAD, cwd=finished)
+    done("sample", "-n", "1", "--run", name, *BAD, cwd=finished)
+    done("verify", "--run", name, cwd=finished)
+    table = done("status", "--run", name, cwd=finished).out
+    assert table.count("complete") == 5
+
+
 def test_a_recipe_elsewhere_names_its_own_files(place: Path, tmp_path: Path) -> None:
     done("run", str(place / "coreset.toml"), *BAD, cwd=tmp_path)
     assert rows_in(tmp_path, RESULT) == 5

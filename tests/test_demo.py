@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 
 import coreset
 from coreset.demo import FOLDER
@@ -18,11 +17,6 @@ SHARDS = Path(FOLDER) / "shards"
 
 def size_below(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-@pytest.fixture(scope="module")
-def run(demo: coreset.Run) -> coreset.Run:
-    return demo
 
 
 def test_pictures_and_model_stay_small() -> None:
@@ -39,24 +33,24 @@ def test_both_downloads_are_there_with_their_sidecars() -> None:
         assert stats["successes"] == pq.read_metadata(tar.with_suffix(".parquet")).num_rows
 
 
-def test_the_funnel_adds_up(run: coreset.Run) -> None:
-    steps = {step.name: step.rows for step in coreset.funnel(run.folder)}
-    refused = sum(entry["rows"] for entry in coreset.quarantined(run.folder))
+def test_the_funnel_adds_up(demo: coreset.Run) -> None:
+    steps = {step.name: step.rows for step in coreset.funnel(demo.folder)}
+    refused = sum(entry["rows"] for entry in coreset.quarantined(demo.folder))
     assert steps["samples"] == steps["embedded"] + refused
     assert steps["text rank"] == 60 * steps["unlike"] // 100 - 40 * steps["unlike"] // 100
     assert steps["centroid rank"] == 35 * steps["text rank"] // 100 - 15 * steps["text rank"] // 100
     assert (
         steps["coreset"]
-        == pq.read_metadata(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).num_rows
+        == pq.read_metadata(os.path.join(demo.folder, "coreset/coreset-00000-of-00001.parquet")).num_rows
     )
 
 
-def test_bad_pairs_are_quarantined_with_their_reasons(run: coreset.Run) -> None:
-    assert {entry["reason"] for entry in coreset.quarantined(run.folder)} == {"no_caption", "undecodable_picture"}
+def test_bad_pairs_are_quarantined_with_their_reasons(demo: coreset.Run) -> None:
+    assert {entry["reason"] for entry in coreset.quarantined(demo.folder)} == {"no_caption", "undecodable_picture"}
 
 
-def test_near_duplicates_share_words_far_more_often_than_chance(run: coreset.Run) -> None:
-    table = coreset.rows_with_fate(run.folder)
+def test_near_duplicates_share_words_far_more_often_than_chance(demo: coreset.Run) -> None:
+    table = coreset.rows_with_fate(demo.folder)
     captions = dict(zip(table["key"].to_pylist(), table["caption"].to_pylist(), strict=True))
     words = {key: set(caption.lower().split()) for key, caption in captions.items()}
     dropped = [row for row in table.select(["key", "kept_key", "kept"]).to_pylist() if not row["kept"]]
@@ -70,9 +64,9 @@ def test_near_duplicates_share_words_far_more_often_than_chance(run: coreset.Run
     assert alike > 2 * chance, (alike, chance)
 
 
-def test_pictures_of_the_coreset_are_read_from_their_tars(run: coreset.Run) -> None:
+def test_pictures_of_the_coreset_are_read_from_their_tars(demo: coreset.Run) -> None:
     for row in (
-        pq.read_table(os.path.join(run.folder, "coreset/coreset-00000-of-00001.parquet")).slice(0, 5).to_pylist()
+        pq.read_table(os.path.join(demo.folder, "coreset/coreset-00000-of-00001.parquet")).slice(0, 5).to_pylist()
     ):
-        content = coreset.picture_bytes(run.folder, row["source"], row["image_offset"], row["image_bytes"])
+        content = coreset.picture_bytes(demo.folder, row["source"], row["image_offset"], row["image_bytes"])
         assert content.startswith(b"\xff\xd8")

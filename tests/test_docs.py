@@ -109,14 +109,14 @@ def test_command_lines_parse(page: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_commands_and_flags_in_sentences_exist(page: Path) -> None:
     parameters = [parameter for command in COMMANDS.values() for parameter in command.params]
     flags = {flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)}
+    alone = {"--help", *(flag for parameter in GROUP.params for flag in parameter.opts)}
     for code in re.findall(r"`(coreset [^`]+|--[^`]+)`", BLOCK.sub("", page.read_text())):
         words = code.replace("`", "").split()
         for word in words:
             if re.match(r"--?[a-z]", word):
-                known = flags | {"--help", "--version"}
-                assert re.split(r"[=,]", word)[0] in known, f"{shown(page)}: {code}"
+                assert re.split(r"[=,]", word)[0] in flags | alone, f"{shown(page)}: {code}"
         if words[0] == "coreset":
-            assert words[1] in {*COMMANDS, "--help", "--version"}, f"{shown(page)}: {code}"
+            assert words[1] in {*COMMANDS, *alone}, f"{shown(page)}: {code}"
 
 
 def test_the_three_commands_are_in_the_readme() -> None:

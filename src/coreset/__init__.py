@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.chains import chains
     from coreset.results.explain import Explained
-    from coreset.results.fate import picture_bytes, rows_with_fate
+    from coreset.results.fate import ScoreWindow, picture_bytes, rows_with_fate
     from coreset.results.in_place import Filter, filter  # noqa: A004  read as coreset.filter
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.missed import missed
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from coreset.results.picture_dataset import PictureDataset, Sampler
     from coreset.results.report import Report, report
     from coreset.results.stretched import Chains, Level, StretchedComponent
+    from coreset.results.sweep import Sweep, sweep
     from coreset.results.verdict import Verified
     from coreset.results.verify import verify
     from coreset.sample import SampleParams
@@ -77,8 +78,10 @@ __all__ = [
     "Run",
     "SampleParams",
     "Sampler",
+    "ScoreWindow",
     "Step",
     "StretchedComponent",
+    "Sweep",
     "Verified",
     "chains",
     "clustered",
@@ -100,6 +103,7 @@ __all__ = [
     "rows_with_fate",
     "sampled",
     "selected",
+    "sweep",
     "verify",
 ]
 
@@ -118,7 +122,7 @@ _HOMES = {
     "coreset.results.explain": ("Explained",),
     "coreset.results.stretched": ("StretchedComponent", "Chains", "Level"),
     "coreset.results.chains": ("chains",),
-    "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
+    "coreset.results.fate": ("ScoreWindow", "picture_bytes", "rows_with_fate"),
     "coreset.results.in_place": ("Filter", "filter"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.missed": ("missed",),
@@ -126,6 +130,7 @@ _HOMES = {
     "coreset.results.opened": ("OpenedRun", "open_run"),
     "coreset.results.report": ("Report", "report"),
     "coreset.results.picture_dataset": ("PictureDataset", "Sampler"),
+    "coreset.results.sweep": ("Sweep", "sweep"),
     "coreset.results.verdict": ("Verified",),
     "coreset.results.verify": ("verify",),
     "coreset.sample": ("SampleParams",),

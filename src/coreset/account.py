@@ -8,10 +8,13 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from coreset import rows
 from coreset.engine import files
@@ -48,8 +51,8 @@ def check_sums(run: Location, stage: str, parts: Parts) -> None:
         found = sum(rows.count_rows(location) for location in parts.locations())
         _equal(stage, f"{counted} on disk", found, counted, parts.counts[counted])
     if stage == "rows":
-        refused = sum(entry["rows"] for entry in quarantined(run))
         open_parts(parts.folder)  # a file that was taken away before or meanwhile is no bug, and is said by its name
+        refused = sum(refusals(run, shown=0).rows.values())
         _equal(stage, "quarantined rows on disk", refused, "quarantined", parts.counts["quarantined"])
         total = parts.counts["rows"] + parts.counts["quarantined"]
         _equal(stage, "rows + quarantined", total, "samples", parts.counts["samples"])
@@ -72,28 +75,61 @@ def _equal(stage: str, left: str, a: int, right: str, b: int) -> None:
 
 
 def quarantined(run: Location) -> list[dict[str, JSON]]:
-    """Every quarantined entry of a run: source, key, source_row, reason, detail, rows."""
+    """Every quarantined entry of a run: source, key, source_row, reason, detail, rows; all are held at once."""
+    return [entry for table in quarantine_tables(run) for entry in table.to_pylist()]
+
+
+def quarantine_tables(run: Location) -> Iterator[pa.Table]:
+    """The quarantined entries of a run in pieces, in the order of the files."""
     folder = join(run, "quarantine")
-    names = [name for name in files.names_in(folder) if name.endswith(".parquet") and files.TEMPORARY not in name]
-    return [entry for name in names for entry in rows.read_table(join(folder, name)).to_pylist()]
+    for name in files.names_in(folder):
+        if name.endswith(".parquet") and files.TEMPORARY not in name:
+            yield from rows.table_batches(join(folder, name), rows.QUARANTINE.names, rows.BATCH_ROWS)
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What stands in quarantine, in numbers.
+
+    Attributes:
+        rows: how many samples were refused for each reason
+        first: the first entries of each reason
+    """
+
+    rows: Mapping[str, int]
+    first: Mapping[str, Sequence[Mapping[str, JSON]]]
+
+
+def refusals(run: Location, shown: int) -> Refusals:
+    """What stands in quarantine, counted a piece at a time, with the first `shown` entries of each reason."""
+    counts: dict[str, int] = {}
+    first: dict[str, list[dict[str, JSON]]] = {}
+    for table in quarantine_tables(run):
+        for found in table.group_by("reason").aggregate([("rows", "sum")]).to_pylist():
+            reason = found["reason"]
+            counts[reason] = counts.get(reason, 0) + found["rows_sum"]
+            entries = first.setdefault(reason, [])
+            if missing := shown - len(entries):
+                entries += table.filter(pc.equal(table["reason"], reason)).slice(0, missing).to_pylist()
+    return Refusals(counts, first)
 
 
 def funnel(run: Location) -> list[Step]:
     """The steps of a selection as far as it has come, with exact counts; nothing that is out of date."""
+    found = current({name: parts for name in FUNNEL if (parts := open_parts(join(run, name)))})
     steps: list[Step] = []
-    if embedded := open_parts(join(run, "rows")):
+    if embedded := found.get("rows"):
         counts = embedded.counts
         steps.append(Step("samples", counts["samples"], _input_note(counts)))
         steps.append(Step("embedded", counts["rows"], f"{counts['quarantined']:,} quarantined"))
-    clustered = open_parts(join(run, "clusters"))
-    if clustered and clustered.counts["excluded"] and is_current(run, "clusters", clustered):
+    clustered = found.get("clusters")
+    if clustered and clustered.counts["excluded"]:
         steps.append(Step("allowed", clustered.counts["rows"], f"{clustered.counts['excluded']:,} excluded by a list"))
-    deduplicated, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
-    if deduplicated and is_current(run, "dedup", deduplicated):
+    if deduplicated := found.get("dedup"):
         steps.append(
             Step("unlike", deduplicated.counts["kept"], f"{deduplicated.counts['duplicates']:,} near-duplicates")
         )
-    if coreset and is_current(run, "coreset", coreset):
+    if coreset := found.get("coreset"):
         facts = coreset.facts
         if without := facts.get("without_caption", 0):
             steps.append(Step("captioned", facts["survivors"] - without, f"{without:,} without a caption"))
@@ -109,22 +145,28 @@ def _input_note(counts: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def journal(run: Location, stage: str, workers: int) -> Iterator[None]:
-    """Note in `run.json` what a stage took."""
-    begun = time.time()
+def journal(run: Location, stage: str) -> Iterator[None]:
+    """Note in `run.json` what a stage took that `note_begun` has noted before."""
+    begun = time.monotonic()
     yield
-    location = join(run, "run.json")
-    said = files.read_json(location) or {"stages": {}}
-    said["versions"] = {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
+    said = files.read_json(join(run, "run.json")) or {}
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    said["stages"][stage] = {
-        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(begun)),
-        "seconds": round(time.time() - begun, 3),
+    took = {"seconds": round(time.monotonic() - begun, 3), "peak_resident_bytes": 1024 * max(own, children)}
+    stages = said.get("stages", {})
+    versions = {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
+    _note(run, versions=versions, stages={**stages, stage: {**stages.get(stage, {}), **took}})
+
+
+def note_begun(run: Location, stage: str, workers: int, parts: int) -> None:
+    """Note in `run.json` that a stage begins, and what of it is known before it ends."""
+    begun = {
+        "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "host": platform.node(),
         "workers": workers,
-        "peak_resident_bytes": 1024 * max(own, children),
+        "parts": parts,
     }
-    files.write_json(location, said)
+    stages = (files.read_json(join(run, "run.json")) or {}).get("stages", {})
+    _note(run, stages={**stages, stage: begun})
 
 
 def note_root(run: Location, root: str) -> None:
@@ -151,42 +193,6 @@ def noted_times(run: Location) -> dict[str, int]:
     return times
 
 
-@dataclass(frozen=True)
-class StageState:
-    """A stage as it stands on disk.
-
-    Attributes:
-        name: its folder
-        state: `complete`, `incomplete`, `out of date` (made from something that changed since) or `-`
-        parts: committed ones
-        rows: of a complete stage
-        note: counts worth saying
-        is_planned: whether it was begun
-    """
-
-    name: str
-    state: str
-    parts: int
-    rows: int | None
-    note: str
-    is_planned: bool
-
-
-def stage_state(run: Location, name: str) -> StageState:
-    """How a stage stands, without its lock: what another process is writing is `incomplete`."""
-    folder = join(run, name)
-    present = files.names_in(folder)
-    committed = [entry for entry in present if entry.endswith(".parquet") and files.TEMPORARY not in entry]
-    parts = open_parts(folder)
-    if parts is None:
-        planned = "plan.json" in present
-        return StageState(name, "incomplete" if planned else "-", len(committed), None, "", planned)
-    state = "complete" if is_current(run, name, parts) else "out of date"
-    wanted = ("quarantined", "excluded", "clusters", "edges", "kept", "duplicates")
-    said = [f"{parts.counts[key]:,} {key}" for key in wanted if parts.counts.get(key)]
-    return StageState(name, state, len(parts.names), parts.counts.get("rows"), ", ".join(said), True)
-
-
 BEFORE = {
     "rows": (),
     "centroids": ("rows",),
@@ -198,13 +204,18 @@ BEFORE = {
 """The stages that each stage is made from."""
 
 
-def is_current(run: Location, name: str, parts: Parts) -> bool:
-    """Whether a complete stage was made from the stages before it as they are now."""
-    sources = [open_parts(join(run, source)) for source in BEFORE[name]]
-    found = [source for source in sources if source is not None]
-    if len(found) < len(sources) or parts.source != source_hash([source.hash for source in found]):
-        return False
-    return all(is_current(run, before, source) for before, source in zip(BEFORE[name], found, strict=True))
+FUNNEL = ("rows", "centroids", "clusters", "dedup", "coreset")
+"""The stages that a selection goes through, in order."""
+
+
+def current(found: Mapping[str, Parts]) -> dict[str, Parts]:
+    """Those of some complete stages that were made from the stages before them as they are now."""
+    good: dict[str, Parts] = {}
+    for name, before in BEFORE.items():
+        parts, sources = found.get(name), [good[source].hash for source in before if source in good]
+        if parts is not None and len(sources) == len(before) and parts.source == source_hash(sources):
+            good[name] = parts
+    return good
 
 
 def source_hash(hashes: list[str]) -> str | None:

@@ -179,7 +179,10 @@ def clusters_stage(
     def size() -> int:
         return rows.vectors_size(parts.counts["rows"], int(centroids.counts["dimension"])) + parts.size()
 
-    return Stage(folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,), size=size)
+    total = parts.counts["rows"]
+    return Stage(
+        folder, params, tasks, source, rows.receipt_of, Needs(memory), aside=(ASIDE,), size=size, rows=lambda: total
+    )
 
 
 def clusters_source(parts: Parts, centroids: Parts) -> str:
@@ -216,6 +219,7 @@ def sample_end(parts: Parts, params: ClusterParams, execute: Execute) -> OrderKe
 def sample_answers(location: Location, seed: int, questions: tuple[Any, ...]) -> tuple[Any, ...]:
     """What one part answers in the search for the training sample."""
     order, key_hash, lookup, _ = sample_order(location, seed)
+    ticker.add(len(order))
     return tuple(answered(question, order, key_hash, lookup) for question in questions)
 
 

@@ -113,7 +113,8 @@ def dedup_stage(
             given = (clusters.folder, clusters.names, clustered, centroids.folder, params, memory, edges)
             yield Task(part, write_dedup, given)
 
-    return Stage(folder, params, tasks, clusters.hash, rows.receipt_of, Needs(memory), size=clusters.size)
+    total, needs = clusters.counts["rows"], Needs(memory)
+    return Stage(folder, params, tasks, clusters.hash, rows.receipt_of, needs, size=clusters.size, rows=lambda: total)
 
 
 def write_dedup(

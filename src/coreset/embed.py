@@ -28,6 +28,7 @@ from coreset.sources.decoding import decoded_apart
 from coreset.sources.pairs import Limits
 from coreset.sources.pictures import MAX_PIXELS, BadPictureError
 from coreset.sources.readers import read_pairs
+from coreset.sources.sidecars import expected_samples
 from coreset.sources.tars import Pair, Reject, Shard, read_sidecar
 
 if TYPE_CHECKING:
@@ -154,7 +155,19 @@ def embed_stage(
         counted = (min(found.samples or 0, shard.size) for shard, found in sidecars if found is not None)
         return rows.vectors_size(sum(counted), known_dimension(choice.model))
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, needs, identities, check, aside=ASIDES, size=size)
+    return Stage(
+        folder,
+        params,
+        tasks,
+        None,
+        rows.receipt_of,
+        needs,
+        identities,
+        check,
+        aside=ASIDES,
+        size=size,
+        rows=partial(expected_samples, shards),
+    )
 
 
 def known_dimension(model: str) -> int:

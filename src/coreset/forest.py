@@ -49,7 +49,14 @@ def forest_stage(folder: Location, clusters: Parts, params: ForestParams, memory
             yield Task(files.join(folder, f"{number:05d}"), write_forest, given)
 
     return Stage(
-        folder, params, tasks, clusters.hash, rows.receipt_of, Needs(memory), facts=lambda: {"floor": params.floor}
+        folder,
+        params,
+        tasks,
+        clusters.hash,
+        rows.receipt_of,
+        Needs(memory),
+        facts=lambda: {"floor": params.floor},
+        rows=lambda: clusters.counts["rows"],
     )
 
 

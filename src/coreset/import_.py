@@ -211,7 +211,19 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     def size() -> int:
         return rows.vectors_size(copied_rows(embeddings, params), params.dimension)
 
-    return Stage(folder, params, tasks, None, rows.receipt_of, Needs(), identities, check, aside=ASIDES, size=size)
+    return Stage(
+        folder,
+        params,
+        tasks,
+        None,
+        rows.receipt_of,
+        Needs(),
+        identities,
+        check,
+        aside=ASIDES,
+        size=size,
+        rows=lambda: embeddings.rows,
+    )
 
 
 def copied_rows(embeddings: Embeddings, params: ImportParams) -> int:

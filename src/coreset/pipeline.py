@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from coreset import cluster, dedup, embed, forest, import_, sample
-from coreset.account import check_sums, journal, note_root, note_times, noted_times
+from coreset.account import check_sums, journal, note_begun, note_root, note_times, noted_times
 from coreset.engine import files
 from coreset.engine.errors import InputError, MismatchError, ResourceError, UsageError
 from coreset.engine.files import Location, join
@@ -323,8 +324,9 @@ def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
         run.progress.redo(stage.name, changes)
     parts = finished(stage)
     if parts is None:
-        with journal(run.folder, stage.name, run.workers):
-            parts = complete(stage, run.execute, run.progress)
+        begun = partial(note_begun, run.folder, stage.name, run.workers)
+        with journal(run.folder, stage.name):
+            parts = complete(dataclasses.replace(stage, begun=begun), run.execute, run.progress)
     else:
         run.progress.reuse(stage.name, parts.counts)
     if root is not None:

@@ -153,6 +153,7 @@ def sample_stage(folder: Location, dedup: Parts, params: SampleParams, execute: 
         Needs(memory),
         facts=lambda: selection_facts(selection()),
         size=size,
+        rows=lambda: selection().sampled,
     )
 
 
@@ -237,6 +238,7 @@ def part_answers(
     """What the undecided rows of one part answer, ordered by what is to be decided next."""
     total: tuple[Answer, ...] | None = None
     for piece in order_tables(location, params):
+        ticker.add(piece.num_rows)
         table = piece.filter(fates(piece, params, cuts) == UNDECIDED)
         order = next_order(table, params, cuts)
         rank_rows = (order, table["key_hash"].to_numpy(), rows.key_lookup(table["key"]))

@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -22,6 +23,9 @@ def main() -> None:
     """Run a command; a user's mistake gets one sentence on stderr, never a traceback."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a caption shows a mark
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
     except CoresetError as error:

@@ -6,14 +6,21 @@ from typing import Annotated
 
 import typer
 
+from coreset.cli.complete import values_of
+
 Shards = Annotated[
     list[str] | None,
     typer.Argument(help="Tars: paths, globs, {00000..00099} braces, or a .txt file of them.", show_default=False),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="embed.model", show_default=False)]
 Pretrained = Annotated[str | None, typer.Option("--pretrained", help="embed.pretrained", show_default=False)]
-Device = Annotated[str | None, typer.Option("--device", help="embed.device", show_default=False)]
-Precision = Annotated[str | None, typer.Option("--precision", help="embed.precision", show_default=False)]
+Device = Annotated[
+    str | None, typer.Option("--device", help="embed.device", show_default=False, autocompletion=values_of("device"))
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="embed.precision", show_default=False, autocompletion=values_of("precision")),
+]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="embed.batch_size", show_default=False)]
 PrefixKeys = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="embed.prefix_keys", show_default=False)
@@ -21,12 +28,22 @@ PrefixKeys = Annotated[
 Folder = Annotated[
     str | None, typer.Argument(help="A folder of vectors: clip-retrieval, .npy, .npz or Parquet.", show_default=False)
 ]
-Format = Annotated[str | None, typer.Option("--format", help="import.format", show_default=False)]
+Format = Annotated[
+    str | None, typer.Option("--format", help="import.format", show_default=False, autocompletion=values_of("format"))
+]
 Normalize = Annotated[
     bool | None, typer.Option("--normalize/--no-normalize", help="import.normalize", show_default=False)
 ]
-TextCosine = Annotated[str | None, typer.Option("--text-cosine", help="import.text_cosine", show_default=False)]
-Features = Annotated[str | None, typer.Option("--features", help="import.features", show_default=False)]
+TextCosine = Annotated[
+    str | None,
+    typer.Option(
+        "--text-cosine", help="import.text_cosine", show_default=False, autocompletion=values_of("text_cosine")
+    ),
+]
+Features = Annotated[
+    str | None,
+    typer.Option("--features", help="import.features", show_default=False, autocompletion=values_of("features")),
+]
 VectorColumn = Annotated[
     str | None, typer.Option("--embedding-column", help="import.embedding_column", show_default=False)
 ]
@@ -52,7 +69,9 @@ Threshold = Annotated[float | None, typer.Option("--threshold", help="dedup.thre
 Clusters = Annotated[int | None, typer.Option("--clusters", help="cluster.clusters", show_default=False)]
 Centroids = Annotated[str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False)]
 Exclude = Annotated[str | None, typer.Option("--exclude", help="cluster.exclude", show_default=False)]
-Keep = Annotated[str | None, typer.Option("--keep", help="dedup.keep", show_default=False)]
+Keep = Annotated[
+    str | None, typer.Option("--keep", help="dedup.keep", show_default=False, autocompletion=values_of("keep"))
+]
 MinKeptCosine = Annotated[
     float | None, typer.Option("--min-kept-cosine", help="dedup.min_kept_cosine", show_default=False)
 ]

@@ -96,13 +96,17 @@ def verify(
 def decisions(
     file: Annotated[str, typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.")],
     run: RunFolder = "run",
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Write every sample that came in, with its fate and its scores, to a Parquet file."""
-    from coreset.cli.show import fates_result
+    from coreset.cli.funnel import fates_result
+    from coreset.cli.show import display
     from coreset.results.decisions import write_decisions
 
-    fates_result(file, write_decisions(run.rstrip("/"), file), json)
+    with display(quiet or json) as progress:
+        counts = write_decisions(run.rstrip("/"), file, progress)
+    fates_result(file, counts, json)
 
 
 @app.command(name="map", cls=HelpWithDefaults)
@@ -137,7 +141,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Write a page that shows what was kept, what was thrown away and why, with pictures; one file, no network."""
-    from coreset.cli.show import report_result
+    from coreset.cli.reported import report_result
     from coreset.results.report import report as reported
 
     with CommonOptions(run, quiet=quiet, as_json=json).reading() as run_of:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from coreset.cli.show import console, out, print_json
+from coreset.cli.show import out, print_json
+from coreset.cli.table import Column, show_table
 
 if TYPE_CHECKING:
     from coreset.results.misses import Missed
@@ -25,18 +24,16 @@ def missed_result(found: Missed, as_json: bool) -> None:
         ("survivors with a surviving near-duplicate in another cluster", found.surviving, True),
         ("pairs of these", found.surviving_pairs, False),
     )
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for name, justify in (("", "left"), ("estimate", "right"), ("95 % interval", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    lines = []
     for name, estimated, is_share in shares:
         if estimated is not None:
             value, low, high = (number(one, is_share) for one in estimated)
-            table.add_row(name, value, f"{low} to {high}")
+            lines.append([name, value, f"{low} to {high}"])
     out(
         f"{found.sampled:,} of {found.rows:,} rows, {found.sampled_survivors:,} of them survivors, were searched for "
         f"among all: cosine above {found.threshold:g}, {found.clusters:,} cluster(s)"
     )
-    console().print(table)
+    show_table((Column(""), Column("estimate", is_number=True), Column("95 % interval", is_number=True)), lines)
     out(found.advice)
 
 

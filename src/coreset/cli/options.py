@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from coreset.cli.complete import run_folders
+
 if TYPE_CHECKING:
     from coreset.engine.stage import Execute
     from coreset.pipeline import Run
     from coreset.recipe import Recipe
 
-RunFolder = Annotated[str, typer.Option("--run", envvar="CORESET_RUN", help="The run directory.")]
+RunFolder = Annotated[
+    str, typer.Option("--run", envvar="CORESET_RUN", help="The run directory.", autocompletion=run_folders)
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -149,18 +153,18 @@ class CommonOptions:
         Raises:
             TooManyBadError: More than `max_bad` percent of the samples are in quarantine.
         """
-        from coreset.cli.show import funnel_result
+        from coreset.cli.funnel import funnel_result
 
         funnel_result(self.run.rstrip("/"), after, self.as_json, self.max_bad)
 
     def show_status(self) -> None:
         """Print the stages of the run."""
-        from coreset.cli.show import status_result
+        from coreset.cli.status import status_result
 
         status_result(self.run.rstrip("/"), self.as_json)
 
     def show_plan(self, recipe: Recipe, names: tuple[str, ...]) -> None:
         """Print what would be done."""
-        from coreset.cli.show import plan_result
+        from coreset.cli.plan import plan_result
 
         plan_result(self.run.rstrip("/"), recipe, names, self.as_json)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from coreset.cli.app import app, local_recipe, with_stages
+from coreset.cli.complete import recipes
 from coreset.cli.flags import (
     AllowFewer,
     BatchSize,
@@ -82,9 +83,10 @@ def demo(
 def init(
     shards: Annotated[list[str], typer.Argument(help="Tars: paths, globs or braces, quoted; or a folder of vectors.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a coreset.toml that is there.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a coreset.toml here, with every parameter, its default and its meaning."""
-    from coreset.cli.show import out
+    from coreset.cli.show import out, print_json
     from coreset.engine.errors import InputError
     from coreset.engine.files import write_bytes
     from coreset.pipeline import input_names
@@ -94,12 +96,17 @@ def init(
         raise InputError(f"{NAME} is here already; edit it, or replace it with --force.")
     kind, names = input_names(Recipe(input=tuple(shards)))
     write_bytes(NAME, recipe_text(shards).encode())
-    out(f"{NAME}: {len(names):,} {kind}; next: coreset run")
+    if json:
+        print_json({"file": NAME, "input": names, "kind": kind.partition("(")[0]})
+    else:
+        out(f"{NAME}: {len(names):,} {kind}; next: coreset run")
 
 
 @app.command(cls=HelpWithDefaults)
 def run(
-    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE.toml]", help="Default: ./coreset.toml.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE.toml]", help="Default: ./coreset.toml.", autocompletion=recipes)
+    ] = None,
     run: RunFolder = "run",
     workers: Workers = None,
     ray: Ray = None,
@@ -111,14 +118,14 @@ def run(
     json: Json = False,
 ) -> None:
     """Run all stages of a recipe: embed or import, cluster, dedup, sample."""
-    from coreset.cli.show import FOLDERS
+    from coreset.account import FUNNEL
     from coreset.pipeline import selected
     from coreset.recipe import NAME, read_recipe
 
     common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad, ray=ray)
     recipe_of = read_recipe(recipe or NAME)
     if dry_run:
-        common.show_plan(recipe_of, FOLDERS)
+        common.show_plan(recipe_of, FUNNEL)
         return
     with common.writing() as run_of:
         selected(run_of, recipe_of)
@@ -288,25 +295,23 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Show how many rows each threshold keeps, exactly; makes RUN/forest if it is not there."""
-    from coreset.cli.show import sweep_result
-    from coreset.forest import kept_above, thresholds_from
-    from coreset.pipeline import clustered, forested, standing
+    from coreset.cli.sweep import sweep_result
+    from coreset.pipeline import clustered, standing
     from coreset.results.plot import draw_sweep, kind_of
+    from coreset.results.sweep import sweep as swept
 
     common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
     if plot is not None:
         kind_of(plot)
     recipe = local_recipe()
     with common.writing() as run_of:
-        _, clusters = clustered(run_of, recipe, standing(run_of, "rows"), strict=False)
+        clustered(run_of, recipe, standing(run_of, "rows"), strict=False)
         if recipe.dedup.min_kept_cosine:
             run_of.progress.note("min_kept_cosine is not counted with: dedup keeps more rows than each threshold here")
-        forest = forested(run_of, clusters, floor)
-        thresholds = thresholds_from(float(forest.facts["floor"]), step)
-        kept = kept_above(forest, thresholds, run_of.execute)
+        found = swept(run_of, floor, step)
     if plot is not None:
-        draw_sweep(plot, thresholds, kept, forest.counts["rows"])
-    sweep_result(thresholds, kept, forest.counts["rows"], json)
+        draw_sweep(plot, found.thresholds, found.kept, found.rows)
+    sweep_result(found, json)
 
 
 @app.command(cls=HelpWithDefaults)

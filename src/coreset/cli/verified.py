@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from coreset.cli.show import console, duration, out, print_json
+from coreset.cli.show import duration, out, print_json
+from coreset.cli.table import Column, show_table
 
 if TYPE_CHECKING:
     from coreset.results.verdict import StageVerified, Verified
 
+COLUMNS = (
+    Column("stage"),
+    Column("state"),
+    Column("parts", is_number=True, worth=3),
+    Column("rows", is_number=True, worth=4),
+    Column("compared", is_number=True, worth=2),
+    Column("", worth=1),
+)
 UNCHECKED = {
     "incomplete": "not complete yet; the files beside committed parts were checked",
     "out of date": "made from something that changed since; its files were checked, and it was not compared",
@@ -43,21 +50,12 @@ def verified_result(found: Verified, as_json: bool) -> None:
 
 def show_stages(found: Verified) -> None:
     """A line for each stage, and what is wrong with it below."""
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for name, justify in (
-        ("stage", "left"),
-        ("", "left"),
-        ("parts", "right"),
-        ("rows", "right"),
-        ("compared", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("", style="dim")
+    rows = []
     for stage in found.stages:
         if stage.state != "-":
             numbers = (f"{number:,}" if number else "" for number in (stage.parts, stage.rows, stage.compared))
-            table.add_row(f"{stage.name}/", stage.state, *numbers, UNCHECKED.get(stage.state, ""))
-    console().print(table)
+            rows.append([f"{stage.name}/", stage.state, *numbers, UNCHECKED.get(stage.state, "")])
+    show_table(COLUMNS, rows)
     for stage in found.stages:
         show_wrong(stage)
 

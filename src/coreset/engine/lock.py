@@ -9,12 +9,34 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from coreset.engine import files
 from coreset.engine.errors import InputError, InUseError
 from coreset.engine.files import Location
 
 NAME = ".lock"
+PATIENCE = 0.5
+"""Seconds that a writer waits for a lock: whoever looks who writes holds it for a moment."""
+PAUSE = 0.05
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that holds a folder for writing.
+
+    Attributes:
+        pid: its number on its host; None if the lock does not say
+        host: where it runs
+        since: when it began, in the host's time
+    """
+
+    pid: int | None = None
+    host: str | None = None
+    since: str | None = None
+
+    def __str__(self) -> str:
+        return "another process" if self.pid is None else f"process {self.pid} on {self.host} since {self.since}"
 
 
 @contextmanager
@@ -42,7 +64,7 @@ def sole_writer(folder: Location, instead: str = "another --run") -> Iterator[No
     with files.disk_errors(location):
         number = os.open(files.local_path(location), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _take(number, fcntl.LOCK_EX, folder, f"wait for it, or use {instead}.")
+        _take(number, fcntl.LOCK_EX, folder, f"wait for it, or use {instead}.", PATIENCE)
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(number, 0)
         os.pwrite(number, json.dumps(owner).encode(), 0)
@@ -72,10 +94,25 @@ def undisturbed(folder: Location) -> Iterator[None]:
         os.close(number)
 
 
-def _take(number: int, kind: int, folder: Location, then: str) -> None:
+def writer_of(folder: Location) -> Owner | None:
+    """Who writes a folder now; None if nobody does. Keeps nobody from beginning, and writes nothing."""
+    try:
+        number = os.open(files.local_path(files.join(folder, NAME)), os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        _lock(number, fcntl.LOCK_SH, 0)
+    except BlockingIOError:
+        return _owner(number)
+    finally:
+        os.close(number)
+    return None
+
+
+def _take(number: int, kind: int, folder: Location, then: str, patience: float = 0) -> None:
     """Lock an open file, or say why not."""
     try:
-        fcntl.flock(number, kind | fcntl.LOCK_NB)
+        _lock(number, kind, patience)
     except BlockingIOError as error:
         raise InUseError(f"{folder} is being written by {_owner(number)}; {then}") from error
     except OSError as error:
@@ -85,10 +122,28 @@ def _take(number: int, kind: int, folder: Location, then: str) -> None:
         ) from error
 
 
-def _owner(number: int) -> str:
+def _lock(number: int, kind: int, patience: float) -> None:
+    """Lock an open file, trying so many seconds.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+    """
+    last = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(number, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= last:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
+
+
+def _owner(number: int) -> Owner:
     """Who the lock file says holds it."""
     try:
-        owner = json.loads(os.pread(number, 4096, 0))
-        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+        said = json.loads(os.pread(number, 4096, 0))
+        return Owner(int(said["pid"]), str(said["host"]), str(said["since"]))
     except (ValueError, KeyError, TypeError):
-        return "another process"
+        return Owner()

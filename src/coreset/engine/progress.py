@@ -5,17 +5,33 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Mapping, Sequence
 from multiprocessing.sharedctypes import Synchronized
+from types import MappingProxyType
 from typing import Protocol
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class Progress(Protocol):
     """Told of a stage's life by `complete`; called in the main process only."""
 
-    def start(self, stage: str, parts: int, done: int) -> None:
-        """A stage begins; so many parts in all, so many of them found complete."""
+    def plan(self, stage: str) -> None:
+        """A stage is being planned, which may take passes over the one before."""
+
+    def start(
+        self, stage: str, parts: int, done: int, counts: Mapping[str, int] = NOTHING, rows: int | None = None
+    ) -> None:
+        """A stage begins.
+
+        Args:
+            stage: its name
+            parts: that it has in all
+            done: of them, found complete
+            counts: what those came to
+            rows: that it will have seen at its end; None if nobody knows
+        """
 
     def advance(self, counts: Mapping[str, int]) -> None:
-        """One more part is committed."""
+        """One more part is committed; this is what it came to."""
 
     def finish(self, counts: Mapping[str, int]) -> None:
         """The stage is complete."""
@@ -33,7 +49,12 @@ class Progress(Protocol):
 class Quiet:
     """Says nothing."""
 
-    def start(self, stage: str, parts: int, done: int) -> None:
+    def plan(self, stage: str) -> None:
+        """Nothing."""
+
+    def start(
+        self, stage: str, parts: int, done: int, counts: Mapping[str, int] = NOTHING, rows: int | None = None
+    ) -> None:
         """Nothing."""
 
     def advance(self, counts: Mapping[str, int]) -> None:

@@ -102,6 +102,8 @@ class Stage:
         aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`; those
             of other stages that fill the same folder too, so that none of theirs outlives them
         size: bytes that its files will have, as far as the source tells; asked only if something is missing
+        rows: that the stage will have seen when it is complete, for eyes only; None if nobody knows
+        begun: told how many parts there will be, before the first is made
     """
 
     folder: Location
@@ -115,6 +117,8 @@ class Stage:
     facts: Callable[[], dict[str, JSON]] = dict
     aside: tuple[str, ...] = ()
     size: Callable[[], int] = lambda: 0
+    rows: Callable[[], int | None] = lambda: None
+    begun: Callable[[int], None] = lambda _: None
 
     @property
     def name(self) -> str:
@@ -131,7 +135,7 @@ class Stage:
     @property
     def plan_hash(self) -> str:
         """Identifies parameters, rule and source; what a part read itself stands in its receipt."""
-        return files.fingerprint({key: value for key, value in self.plan.items() if key != "inputs"})
+        return plan_hash(self.plan)
 
 
 @dataclass(frozen=True)
@@ -270,12 +274,15 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
     if found is not None:
         progress.reuse(stage.name, found.counts)
         return found
+    progress.plan(stage.name)
     check_plan(stage)
     tasks = list(stage.tasks())  # before anything is touched: what cannot be planned leaves the folder as it was
     check_space(stage.folder, stage.size())
     lay_plan(stage)
     done, missing = present_parts(stage, tasks)
-    progress.start(stage.name, len(tasks), len(done))
+    stage.begun(len(tasks))
+    found_counts = summed(part.summary for part in done.values())
+    progress.start(stage.name, len(tasks), len(done), found_counts, stage.rows() if missing else None)
     calls = (partial(write_part, task, stage.plan_hash) for task in missing)
     try:
         for part in execute(calls, stage.needs):
@@ -491,10 +498,7 @@ def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
     """Remove what belongs to no part, add up the counts, write `stage.json`."""
     stage.check()
     facts = stage.facts()
-    counts: Summary = {}
-    for part in parts:
-        for name, count in part.summary.items():
-            counts[name] = counts.get(name, 0) + count
+    counts = summed(part.summary for part in parts)
     listed = {
         part.name: {
             "summary": part.summary,
@@ -512,10 +516,24 @@ def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
     return found
 
 
+def summed(summaries: Iterable[Mapping[str, int]]) -> Summary:
+    """What several parts come to.
+
+    Example:
+        >>> summed([{"rows": 1}, {"rows": 2, "kept": 1}])
+        {'rows': 3, 'kept': 1}
+    """
+    counts: Summary = {}
+    for summary in summaries:
+        for name, count in summary.items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
 def remove_strangers(stage: Stage, listed: Mapping[str, JSON]) -> None:
     """Remove the stage's files that no listed part names: leftovers of another plan."""
     known = {file_of(stage.folder, name, suffix) for name, part in listed.items() for suffix in part["files"]}
-    own = [files.join(stage.folder, name) for name in files.names_in(stage.folder) if name != "plan.json"]
+    own = [file_of(stage.folder, name, "") for name in files.names_in(stage.folder) if name != "plan.json"]
     for location in own + asides(stage):
         if location not in known:
             files.remove(location)
@@ -556,6 +574,11 @@ def seal_of(side: Outgoing) -> Seal:
     if side.seal is None:
         raise InvariantError(f"{side.location} was not closed before its part was committed.")
     return side.seal
+
+
+def plan_hash(plan: Mapping[str, JSON]) -> str:
+    """Identifies parameters, rule and source of a plan; what a part read itself stands in its receipt."""
+    return files.fingerprint({key: value for key, value in plan.items() if key != "inputs"})
 
 
 def params_json(params: Params) -> dict[str, JSON]:

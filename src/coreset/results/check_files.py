@@ -15,7 +15,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import CoresetError
 from coreset.engine.files import JSON, Location, Seal, join
-from coreset.engine.stage import PARQUET, Parts, file_of
+from coreset.engine.stage import PARQUET, Parts, file_of, plan_hash
 from coreset.results.found import Found, damaged, total, wrong
 
 MAKERS = {
@@ -124,11 +124,6 @@ def said_found(said: Said) -> Found:
     except (KeyError, TypeError, AttributeError) as error:
         return damaged(place, f"does not say what it must ({error})", said.remedy())
     return Found()
-
-
-def plan_hash(plan: Mapping[str, JSON]) -> str:
-    """What identifies parameters, rule and source in a receipt."""
-    return files.fingerprint({key: value for key, value in plan.items() if key != "inputs"})
 
 
 def file_calls(said: Said) -> Iterator[Callable[[], Found]]:

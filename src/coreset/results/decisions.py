@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coreset import rows
-from coreset.account import funnel
+from coreset.account import funnel, quarantine_tables
 from coreset.engine.errors import InputError, InvariantError, UsageError
-from coreset.engine.files import TEMPORARY, Location, Outgoing, join, names_in
-from coreset.results.fate import BATCH_ROWS, QUARANTINED, Decided, decided, fated_tables
+from coreset.engine.files import Location, Outgoing
+from coreset.engine.progress import Progress, quiet, ticker
+from coreset.results.fate import QUARANTINED, Decided, decided, fated_tables
 
 ROW_COLUMNS = (
     *("key", "source", "source_row", "text_cosine", "cluster", "centroid_distance", "centroid_cosine"),
@@ -27,12 +28,13 @@ DECISION_COLUMNS = (
 DECISIONS = pa.schema([*(rows.DEDUP.field(name) for name in ROW_COLUMNS), *rows.schema(DECISION_COLUMNS)])
 
 
-def write_decisions(run: Location, location: Location) -> dict[str, int]:
+def write_decisions(run: Location, location: Location, progress: Progress = quiet) -> dict[str, int]:
     """Write every sample of a run with its fate to a Parquet file, which appears whole or not at all.
 
     Args:
         run: the run directory
         location: the file, replaced if it is there
+        progress: told what is done
 
     Returns:
         How many samples have each fate; their sum is the first line of the funnel.
@@ -45,16 +47,19 @@ def write_decisions(run: Location, location: Location) -> dict[str, int]:
     if not location.endswith(".parquet"):
         raise UsageError(f"{location} must end in .parquet.")
     by, counts = decided(run), dict[str, int]()
+    progress.start("decisions", 1, 0, rows=next(step.rows for step in funnel(run)))
     file = Outgoing(location)
     try:
         writer = rows.TableWriter(file, DECISIONS)
         for table in decision_tables(by):
             writer.write(table)
+            ticker.add(table.num_rows)
             for count in table.group_by("fate").aggregate([("rows", "sum")]).to_pylist():
                 counts[count["fate"]] = counts.get(count["fate"], 0) + count["rows_sum"]
         writer.close({})
         check_counts(run, counts)
         file.commit()
+        progress.finish({"rows": sum(counts.values())})
     finally:
         file.discard()
     return counts
@@ -67,11 +72,8 @@ def decision_tables(by: Decided) -> Iterator[pa.Table]:
         ones = pa.repeat(pa.scalar(1, pa.int64()), table.num_rows)
         whole = table.append_column("reason", texts).append_column("detail", texts).append_column("rows", ones)
         yield whole.select(DECISIONS.names)
-    folder = join(by.run, "quarantine")
-    for name in names_in(folder):
-        if name.endswith(".parquet") and TEMPORARY not in name:
-            for table in rows.table_batches(join(folder, name), rows.QUARANTINE.names, BATCH_ROWS):
-                yield _quarantined(table.filter(pc.greater(table["rows"], 0)))
+    for table in quarantine_tables(by.run):
+        yield _quarantined(table.filter(pc.greater(table["rows"], 0)))
 
 
 def _quarantined(table: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ from coreset import rows
 from coreset.engine.errors import InputError
 from coreset.engine.files import TEMPORARY, Location, join, local_path, names_in, read_json
 from coreset.engine.stage import Parts, open_parts
-from coreset.numeric.ranks import OrderKey
+from coreset.numeric.ranks import OrderKey, score_of
 from coreset.sample import FATES, ORDER_COLUMNS, Cut, Cuts, SampleParams, fates
 from coreset.sources.readers import picture_at
 
@@ -168,6 +168,40 @@ def read_cuts(said: dict[str, dict[str, dict[str, object] | None] | None]) -> Cu
         return None if value is None else (key(value["first"]), key(value["end"]))
 
     return Cuts(cut(said["text"]), cut(said["centroid"]), key(said["sample_end"]), is_sampled=True)
+
+
+@dataclass(frozen=True)
+class ScoreWindow:
+    """A rank window on the axis of scores.
+
+    Ranks decide, not scores: of rows whose score is exactly an end, some may stand inside and some outside.
+
+    Attributes:
+        name: as fates call it: `text rank` or `centroid rank`
+        column: what is ranked
+        percent: the window, best first
+        high: the largest score inside; None if no row is
+        low: the largest score below the window; None if no row is below
+    """
+
+    name: str
+    column: str
+    percent: tuple[float, float]
+    high: float | None
+    low: float | None
+
+
+def score_windows(by: Decided) -> list[ScoreWindow]:
+    """The two rank windows on the axis of scores; none where ranks were counted within clusters."""
+    found = []
+    for name, cut, percent in (
+        ("text rank", by.cuts.text, by.params.text_rank),
+        ("centroid rank", by.cuts.centroid, by.params.centroid_rank),
+    ):
+        if cut is not None:
+            high, low = (None if key is None else score_of(key.order) for key in cut)
+            found.append(ScoreWindow(name, name.replace("rank", "cosine").replace(" ", "_"), percent, high, low))
+    return found
 
 
 def picture_bytes(run: Location, source: str, image_offset: int | None, image_bytes: int | None) -> bytes:

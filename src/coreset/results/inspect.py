@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from coreset.account import stage_state
 from coreset.engine.errors import InputError
 from coreset.engine.space import free_bytes, shown, with_margin
 from coreset.import_ import Embeddings, ImportParams, misfits
 from coreset.pipeline import shard_problems
 from coreset.results.estimate import DIMENSION, Estimate, estimated
+from coreset.results.states import DAMAGED, stage_states
 from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
 from coreset.sources.image_parquet import holds_pictures
 from coreset.sources.tars import Shard, find_shards, read_sidecar
@@ -119,9 +119,11 @@ def _with_space(found: Inspected, free: int) -> Inspected:
 def _of_run(given: tuple[str, ...], folder: str) -> Inspected:
     """A run directory: `coreset status` says the rest."""
     try:
-        states = {name: stage_state(folder, name) for name in STAGES}
+        states = {state.name: state for state in stage_states(folder, STAGES)}
     except InputError as error:
         return Inspected(given, RUN, problems=(str(error),))
+    if problems := tuple(state.note for state in states.values() if state.state == DAMAGED):
+        return Inspected(given, RUN, problems=problems)
     files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
     rows = states["rows"].rows
     return Inspected(

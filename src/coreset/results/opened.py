@@ -11,14 +11,22 @@ import numpy as np
 import pyarrow as pa
 
 from coreset import rows
-from coreset.account import Step, funnel, quarantined
+from coreset.account import Step, funnel, quarantine_tables
 from coreset.engine.errors import InputError
-from coreset.engine.files import Location
+from coreset.engine.files import Location, join, read_json
 from coreset.results.beside import clusters_behind
 from coreset.results.chain import component_graph
 from coreset.results.chains import chains
 from coreset.results.explain import Explained, explained_keys
-from coreset.results.fate import Decided, decided, fated_tables, picture_bytes, rows_with_fate
+from coreset.results.fate import (
+    Decided,
+    ScoreWindow,
+    decided,
+    fated_tables,
+    picture_bytes,
+    rows_with_fate,
+    score_windows,
+)
 from coreset.results.lookup import component_places, place_of, rows_at
 from coreset.results.stretched import Chains
 
@@ -50,6 +58,12 @@ class OpenedRun:
     folder: Location
     decided: Decided
 
+    @property
+    def threshold(self) -> float:
+        """The cosine above which rows were joined."""
+        plan = read_json(join(self.decided.dedup.folder, "plan.json")) or {}
+        return float(plan["params"]["threshold"])
+
     def funnel(self) -> list[Step]:
         """The steps of the selection, with exact counts."""
         return funnel(self.folder)
@@ -62,13 +76,17 @@ class OpenedRun:
         """Every row with some columns of `dedup/` and its `fate`, in pieces: however many there are."""
         return fated_tables(self.decided, columns)
 
+    def windows(self) -> list[ScoreWindow]:
+        """The two rank windows on the axis of scores; none where ranks were counted within clusters."""
+        return score_windows(self.decided)
+
     def coreset(self) -> pa.Table:
         """The rows that were chosen, in the order of the files: any prefix is a uniform sample."""
         return pa.concat_tables([rows.read_table(location) for location in self.decided.coreset.locations()])
 
     def quarantined(self) -> pa.Table:
-        """What could not be used of the input, with a reason for each."""
-        return pa.Table.from_pylist(quarantined(self.folder), schema=rows.QUARANTINE)
+        """What could not be used of the input, with a reason for each; all are held at once."""
+        return pa.concat_tables([rows.QUARANTINE.empty_table(), *quarantine_tables(self.folder)])
 
     def row(self, key: str) -> dict[str, Any]:
         """One row with all columns of `dedup/` and its `fate`; the hashes of the keys are streamed to find it.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coreset.sources.shards import Shard
 
+LOOKED_AT = 1000
 _LARGEST_STATS = 16 << 20
 _MOST_SAMPLES = 2**40
 
@@ -49,6 +51,21 @@ def read_sidecar(shard: Shard) -> Sidecar | None:
     if shard.is_table:
         return None
     return _from_parquet(table) if os.path.isfile(table) else None
+
+
+def expected_samples(shards: Sequence[Shard]) -> int | None:
+    """About how many samples shards hold together, for eyes only; exact if a file beside each shard says it.
+
+    At most `LOOKED_AT` shards, spread over all, are asked; the others count by their bytes. None if one that is asked
+    does not know.
+    """
+    asked = shards[:: -(-len(shards) // LOOKED_AT) or 1]
+    found = [read_sidecar(shard) for shard in asked]
+    samples = [sidecar.samples for sidecar in found if sidecar is not None and sidecar.samples is not None]
+    size = sum(shard.size for shard in asked)
+    if len(samples) < len(asked) or not size:
+        return None
+    return round(sum(samples) * sum(shard.size for shard in shards) / size)
 
 
 def _from_stats(path: str) -> Sidecar:
