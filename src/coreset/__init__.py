@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
     from coreset.results.chains import chains
     from coreset.results.explain import Explained
+    from coreset.results.export.exporting import export
     from coreset.results.fate import ScoreWindow, picture_bytes, rows_with_fate
     from coreset.results.in_place import Filter, filter  # noqa: A004  read as coreset.filter
     from coreset.results.inspect import Inspected, inspect
@@ -87,6 +88,7 @@ __all__ = [
     "clustered",
     "deduplicated",
     "embedded",
+    "export",
     "filter",
     "funnel",
     "imported",
@@ -120,6 +122,7 @@ _HOMES = {
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
     "coreset.results.explain": ("Explained",),
+    "coreset.results.export.exporting": ("export",),
     "coreset.results.stretched": ("StretchedComponent", "Chains", "Level"),
     "coreset.results.chains": ("chains",),
     "coreset.results.fate": ("ScoreWindow", "picture_bytes", "rows_with_fate"),

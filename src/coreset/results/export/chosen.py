@@ -81,7 +81,7 @@ def listing_of(parts: Parts) -> Listing:
 
 def listed_rows(pieces: Sequence[tuple[Location, int, int]]) -> pa.Table:
     """Rows of a listing with the columns of `CHOSEN`; those of `coreset/` are all kept."""
-    tables = []
+    tables = [CHOSEN.empty_table()]
     for location, start, stop in pieces:
         table = rows.read_table(location, None, start, stop)
         if FATE.name not in table.column_names:

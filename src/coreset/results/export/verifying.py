@@ -25,7 +25,7 @@ from coreset.results.export.contents import CONTENTS, Entry, written_entries
 from coreset.results.export.format import HIDDEN, Finished, Format
 from coreset.results.export.formats import FORMATS
 from coreset.results.export.target import recorded_plan, stage_folder
-from coreset.results.found import Found, Wrong, first_wrong, total, wrong
+from coreset.results.found import Found, Wrong, damaged, first_wrong, total, wrong
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,23 @@ class _Verification:
         if self.form.read is None:
             return Found()
         done = Finished(self.run, self.out, self.params, self.parts, self.said["counts"])
+        entries = ((part, entry) for part in self.parts for entry in written_entries([part]))
         found = []
-        for number, (read, entry) in enumerate(zip_longest(self.form.read(done), written_entries(self.parts))):
-            if read is None or entry is None or (read.file, read.caption) != (entry.file, entry.caption):
-                found.append(wrong(f"{self.out} pair {number:,}", f"is not that of key {entry and entry.key}"))
-            elif read.key not in {None, entry.key}:
-                found.append(wrong(f"{self.out} pair {number:,}", f"has not the key {entry.key}"))
+        for number, (read, of_part) in enumerate(zip_longest(self.form.read(done), entries)):
+            place = f"{self.out} pair {number:,}"
+            if read is None or of_part is None:
+                found.append(wrong(place, "is one too many or too few"))
+                continue
+            part, entry = of_part
+            if (read.key or entry.key, read.file, read.caption) != (entry.key, entry.file, entry.caption):
+                found.append(self.changed(place, f"is not that of key {entry.key}", part))
         return total(found)
+
+    def changed(self, place: str, what: str, part: Location) -> Found:
+        """A pair that is not as its part says: damage, unless it is in a file whose bytes are those written."""
+        if self.said["facts"]["files"]:
+            return wrong(place, what)
+        return damaged(place, what, self.remedy(os.path.basename(part).removesuffix(PARQUET)))
 
     def check_captions(self, notes: list[str]) -> Found:
         """Keys and captions are those of the run, in its order."""

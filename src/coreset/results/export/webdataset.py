@@ -6,7 +6,6 @@ Read by MiniGPT-4 and TinyGPT-V (`LaionDataset`), open_clip, CogVLM's webdataset
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tarfile
@@ -18,7 +17,7 @@ import pyarrow as pa
 
 from coreset import rows
 from coreset.engine import files
-from coreset.engine.files import join
+from coreset.engine.files import Outgoing, join
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Part, Summary
 from coreset.keys import part_summary
@@ -26,6 +25,7 @@ from coreset.results.export.captions import is_empty
 from coreset.results.export.contents import Entry, close_contents, picture_hash
 from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Finished, Format, beside, check_part_rows
 from coreset.results.export.pictures import JPEG, KINDS, InOrder, as_written, pictures_of, sources_of
+from coreset.sources.bytestream import BLOCK
 from coreset.sources.names import name_of
 
 SIZES = "sizes.json"
@@ -67,20 +67,18 @@ def write_shard(chosen: ChosenRows, params: WebdatasetParams, part: Part) -> Sum
     tar = part.file(beside(f"{part.name}.tar"))
     with InOrder(join(chosen.out, HIDDEN), chosen.memory // 2) as found:
         found.take(pictures_of(written, sources))
-        with tarfile.open(fileobj=tar, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-            for place, (index, row) in enumerate(zip(full, written.to_pylist(), strict=True)):
-                picture = as_written(found[place], kept, sources.max_pixels, row["key"])
-                entries[index] = write_sample(archive, row, picture, f"{part.name}.tar")
-                ticker.add(1)
+        for place, (index, row) in enumerate(zip(full, written.to_pylist(), strict=True)):
+            picture = as_written(found[place], kept, sources.max_pixels, row["key"])
+            entries[index] = write_sample(tar, row, picture, f"{part.name}.tar")
+            ticker.add(1)
+    tar.write(bytes(-(tar.tell() + 2 * BLOCK) % tarfile.RECORDSIZE + 2 * BLOCK))
     tar.close()
     sidecar = [entry.name for entry in entries if entry.excluded is None]
     write_sidecars(part, written, [name or "" for name in sidecar])
     return close_contents(part, entries)
 
 
-def write_sample(
-    archive: tarfile.TarFile, row: Mapping[str, Any], picture: tuple[bytes, str, bool], shard: str
-) -> Entry:
+def write_sample(tar: Outgoing, row: Mapping[str, Any], picture: tuple[bytes, str, bool], shard: str) -> Entry:
     """Add one sample to a tar: picture, caption, json."""
     content, kind, transcoded = picture
     name = name_of(row["key"])
@@ -89,9 +87,9 @@ def write_sample(
         said["transcoded"] = True
     members = {kind: content, "txt": row["caption"].encode(), "json": json.dumps(said).encode()}
     for ending, member in members.items():
-        header = tarfile.TarInfo(f"{name}.{ending}")  # owner 0, mode 644, time 0: the same bytes every time
-        header.size = len(member)
-        archive.addfile(header, io.BytesIO(member))
+        tar.write(header_of(f"{name}.{ending}", len(member)))
+        tar.write(member)
+        tar.write(bytes(-len(member) % BLOCK))
     return Entry(
         row["key"],
         file=shard,
@@ -103,6 +101,16 @@ def write_sample(
         caption=row["caption"],
         neutralised=0,
     )
+
+
+def header_of(name: str, size: int) -> bytes:
+    """What stands in front of a member: owner 0, mode 644, time 0, so that equal members are equal bytes.
+
+    A pax header is only there where the plain one cannot hold the name.
+    """
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member.tobuf(tarfile.USTAR_FORMAT if len(name) <= tarfile.LENGTH_NAME else tarfile.PAX_FORMAT)
 
 
 SIDECAR = pa.schema(
