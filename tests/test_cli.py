@@ -246,7 +246,7 @@ def test_the_default_budget_is_that_of_the_container(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     shown = coreset("--help", cwd=Path.cwd()).out
-    for command in ("demo", "init", "run", "embed", "dedup", "sweep", "sample", "status"):
+    for command in ("demo", "init", "run", "embed", "dedup", "sweep", "sample", "status", "explain", "map"):
         assert f"  {command}  " in shown
 
 

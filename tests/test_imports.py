@@ -44,7 +44,7 @@ MAY_IMPORT_OF_CORESET = {
 MAY_BE_IMPORTED_BY = {
     "faiss": ("numeric/kmeans.py",),
     "open_clip": ("encoder.py",),
-    "ray": (),
+    "ray": ("engine/on_ray.py",),
     "torch": ("encoder.py", "numeric/", "embed.py"),
     "pyarrow": (
         "rows.py",

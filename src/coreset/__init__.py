@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from coreset.import_ import ImportParams
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
+    from coreset.results.explain import Explained
     from coreset.results.fate import picture_bytes, rows_with_fate
     from coreset.results.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
@@ -53,6 +54,7 @@ __all__ = [
     "DedupParams",
     "EmbedParams",
     "Encoder",
+    "Explained",
     "ImportParams",
     "Inspected",
     "OpenedRun",
@@ -95,6 +97,7 @@ _HOMES = {
     "coreset.import_": ("ImportParams",),
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
+    "coreset.results.explain": ("Explained",),
     "coreset.results.fate": ("picture_bytes", "rows_with_fate"),
     "coreset.results.inspect": ("Inspected", "inspect"),
     "coreset.results.opened": ("OpenedRun", "open_run"),

@@ -308,6 +308,8 @@ def completed(run: Run, stage: Stage, root: str | None = None) -> Parts:
     return parts
 
 
+SHARE = Fraction(4, 5)
+"""Of the memory that is there, what is used unless another budget is asked for."""
 CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says what a container may use, in the two versions of its control groups."""
 
@@ -318,4 +320,4 @@ def default_memory(limits: Sequence[str] = CONTAINER_LIMITS) -> int:
     for limit in limits:
         with contextlib.suppress(OSError, ValueError):  # not Linux, no container, or `max`: no limit
             most = min(most, int(Path(limit).read_text(encoding="ascii")))
-    return most * 4 // 5
+    return int(most * SHARE)

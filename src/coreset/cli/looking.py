@@ -16,7 +16,7 @@ from coreset.cli.flags import (
     TextFolder,
     VectorColumn,
 )
-from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Quiet, RunFolder, Workers
+from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Quiet, Ray, RunFolder, Workers
 
 
 @app.command(cls=HelpWithDefaults)
@@ -64,7 +64,8 @@ def verify(
         typer.Option("--full", help="Compute every row's cluster and every component again, not some of each part."),
     ] = False,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -73,7 +74,7 @@ def verify(
     from coreset.cli.verified import verified_result
     from coreset.results.verify import verify as verified
 
-    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
+    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
     with common.reading() as run_of:
         found = verified(run_of.folder, run_of.execute, run_of.task_memory, full, run_of.progress)
     verified_result(found, json)

@@ -12,11 +12,30 @@ import typer
 import typer.core
 
 if TYPE_CHECKING:
+    from coreset.engine.stage import Execute
     from coreset.pipeline import Run
     from coreset.recipe import Recipe
 
 RunFolder = Annotated[str, typer.Option("--run", envvar="CORESET_RUN", help="The run directory.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes; changes no byte of the result.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes; changes no byte of the result. [default: 1; with --ray, the cluster's processors]",
+        show_default=False,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        envvar="CORESET_RAY",
+        help="Work on the Ray cluster at this address, such as auto or HOST:6379; `local` starts one here.",
+        show_default=False,
+    ),
+]
 Memory = Annotated[
     str | None,
     typer.Option(
@@ -77,12 +96,13 @@ class CommonOptions:
     """What every command takes besides its own flags."""
 
     run: str = "run"
-    workers: int = 1
+    workers: int | None = None
     memory: str | None = None
     overwrite: bool = False
     quiet: bool = False
     as_json: bool = False
     max_bad: float = 1.0
+    ray: str | None = None
 
     @contextmanager
     def writing(self) -> Iterator[Run]:
@@ -96,14 +116,28 @@ class CommonOptions:
     def reading(self) -> Iterator[Run]:
         """The run directory with an engine and a progress display."""
         from coreset.cli.show import display
-        from coreset.engine.local import in_process, on_processes
-        from coreset.pipeline import Run, default_memory
+        from coreset.pipeline import Run
 
-        memory = bytes_of(self.memory) if self.memory else default_memory()
-        processes = on_processes(self.workers)
-        execute = in_process if self.workers == 1 else processes
-        with display(self.quiet or self.as_json) as progress, closing(processes):
-            yield Run(self.run.rstrip("/"), self.workers, execute, memory, progress, self.overwrite)
+        with display(self.quiet or self.as_json) as progress, self.engine() as (execute, workers, memory):
+            yield Run(self.run.rstrip("/"), workers, execute, memory, progress, self.overwrite)
+
+    @contextmanager
+    def engine(self) -> Iterator[tuple[Execute, int, int]]:
+        """The engine that the flags ask for, its workers, and the memory that they share."""
+        from coreset.engine.local import in_process, on_processes
+        from coreset.pipeline import SHARE, default_memory
+
+        asked = bytes_of(self.memory) if self.memory else None
+        if self.ray is not None:
+            from coreset.engine.on_ray import on_ray
+
+            with closing(on_ray(self.ray, self.workers)) as cluster:
+                yield cluster, cluster.workers, asked or int(cluster.memory * SHARE)
+        elif self.workers in {None, 1}:
+            yield in_process, 1, asked or default_memory()
+        else:
+            with closing(on_processes(self.workers)) as processes:
+                yield processes, self.workers, asked or default_memory()
 
     def show_funnel(self, after: str) -> None:
         """Print how many rows each step left, where the result lies and what to do next.

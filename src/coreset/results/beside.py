@@ -43,6 +43,18 @@ class OrderedVectors:
         """Numbers of a vector."""
         return self.vectors.shape[1]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, and numbers of a vector."""
+        return len(self.index), self.dimension
+
+    def __getitem__(self, wanted: slice) -> Float16[np.ndarray, "b d"]:
+        return self.chosen(np.arange(*wanted.indices(len(self.index))))
+
+    def of(self, wanted: Int64[np.ndarray, "r"]) -> OrderedVectors:
+        """Some of the rows, as if there were no others."""
+        return OrderedVectors(self.vectors, self.index[wanted])
+
     def chosen(self, wanted: Int64[np.ndarray, "r"]) -> Float16[np.ndarray, "r d"]:
         """The vectors of some rows, in any order."""
         picked = self.index[wanted]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from coreset import rows
@@ -20,27 +21,48 @@ EXCLUDED = "excluded"
 """The fate of a row that a list excludes."""
 QUARANTINED = "quarantined"
 """The fate of what never became a row."""
+NOT_DECIDED = "not decided yet"
+"""The fate of a survivor while there is no `coreset/`."""
 BATCH_ROWS = 1 << 16
 """Rows that are held at a time, unless ranks are counted within clusters."""
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What the fate of every row of a selected run follows from.
+class Judged:
+    """What the fates of a run's rows follow from, as far as it has come.
 
     Attributes:
         run: the run directory
         dedup: stage 3
-        coreset: stage 4
-        params: of stage 4
-        cuts: of stage 4
+        params: of stage 4; the defaults while there is none
+        cuts: of stage 4; none while there is none
     """
 
     run: Location
     dedup: Parts
-    coreset: Parts
     params: SampleParams
     cuts: Cuts
+
+
+@dataclass(frozen=True)
+class Decided(Judged):
+    """What the fate of every row of a selected run follows from.
+
+    Attributes:
+        coreset: stage 4
+    """
+
+    coreset: Parts
+
+
+def judged(run: Location) -> Judged:
+    """As `decided` where that is possible; else survivors have the fate `not decided yet`.
+
+    Raises:
+        InputError: The run has no complete `dedup/`.
+    """
+    dedup, coreset = _stages(run)
+    return Judged(run, dedup, SampleParams(), Cuts()) if coreset is None else decided(run)
 
 
 def decided(run: Location) -> Decided:
@@ -49,14 +71,20 @@ def decided(run: Location) -> Decided:
     Raises:
         InputError: The run has no complete `dedup/` and `coreset/`.
     """
-    dedup, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
-    if dedup is None:
-        raise InputError(f"{run} has no complete dedup/; run `coreset dedup` first, or name a run with --run.")
-    if coreset is None or coreset.source != dedup.hash:
+    dedup, coreset = _stages(run)
+    if coreset is None:
         raise InputError(f"{run} is not selected to its end; run `coreset sample` first.")
     plan = (read_json(join(run, "coreset", "plan.json")) or {})["params"]
     windows = {name: tuple(plan[name]) for name in ("text_rank", "centroid_rank")}
-    return Decided(run, dedup, coreset, SampleParams(**{**plan, **windows}), read_cuts(coreset.facts["cuts"]))
+    return Decided(run, dedup, SampleParams(**{**plan, **windows}), read_cuts(coreset.facts["cuts"]), coreset)
+
+
+def _stages(run: Location) -> tuple[Parts, Parts | None]:
+    """`dedup/`, and the `coreset/` that was made from it, if there is one."""
+    dedup, coreset = open_parts(join(run, "dedup")), open_parts(join(run, "coreset"))
+    if dedup is None:
+        raise InputError(f"{run} has no complete dedup/; run `coreset dedup` first, or name a run with --run.")
+    return dedup, coreset if coreset is not None and coreset.source == dedup.hash else None
 
 
 def rows_with_fate(run: Location) -> pa.Table:
@@ -72,7 +100,7 @@ def rows_with_fate(run: Location) -> pa.Table:
     return pa.concat_tables([empty, *tables], promote_options="default")
 
 
-def fated_tables(by: Decided, columns: Sequence[str]) -> Iterator[pa.Table]:
+def fated_tables(by: Judged, columns: Sequence[str]) -> Iterator[pa.Table]:
     """The rows of a run in pieces, in the order of `dedup/`, then those that a list excludes.
 
     Args:
@@ -95,13 +123,23 @@ def fated_tables(by: Decided, columns: Sequence[str]) -> Iterator[pa.Table]:
             yield whole.cast(schema)
 
 
-def fated_part(by: Decided, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+def fated_part(by: Judged, location: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
     """The rows of one part of `dedup/` in pieces, with some columns and `fate`."""
-    names = pa.array(FATES)
     wanted = list(dict.fromkeys([*columns, *ORDER_COLUMNS]))
     for table in _pieces(location, wanted, by.params):
-        fate = names.take(pa.array(fates(table, by.params, by.cuts)))
-        yield table.select(columns).append_column("fate", fate)
+        yield with_fate(by, table).select([*columns, "fate"])
+
+
+def with_fate(by: Judged, table: pa.Table) -> pa.Table:
+    """Rows of `dedup/` with one more column, `fate`; whole clusters where ranks are counted in them.
+
+    Args:
+        by: what decides the fates
+        table: at least the columns that order the rows
+    """
+    fate = fates(table, by.params, by.cuts)
+    names = pa.array([*FATES, NOT_DECIDED])
+    return table.append_column("fate", names.take(pa.array(np.where(fate < 0, len(FATES), fate))))
 
 
 def _pieces(location: Location, columns: Sequence[str], params: SampleParams) -> Iterator[pa.Table]:
@@ -152,6 +190,8 @@ def picture_bytes(run: Location, source: str, image_offset: int | None, image_by
         content = picture_at(str(local_path(location)), image_offset, image_bytes)
     except OSError as error:
         raise InputError(f"{location} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a name that no disk can have
+        raise InputError(f"{location!r} cannot be read: {error}.") from error
     if len(content) != image_bytes:
         raise InputError(f"{location} is shorter than when it was embedded, or another file.")
     return content

@@ -6,12 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import networkx as nx
+import numpy as np
 import pyarrow as pa
 
 from coreset import rows
 from coreset.account import Step, funnel, quarantined
+from coreset.engine.errors import InputError
 from coreset.engine.files import Location
+from coreset.results.beside import clusters_behind
+from coreset.results.chain import component_graph
+from coreset.results.explain import Explained, explained_keys
 from coreset.results.fate import Decided, decided, fated_tables, picture_bytes, rows_with_fate
+from coreset.results.lookup import component_places, place_of, rows_at
 
 
 def open_run(run: Location) -> OpenedRun:
@@ -60,6 +67,45 @@ class OpenedRun:
     def quarantined(self) -> pa.Table:
         """What could not be used of the input, with a reason for each."""
         return pa.Table.from_pylist(quarantined(self.folder), schema=rows.QUARANTINE)
+
+    def row(self, key: str) -> dict[str, Any]:
+        """One row with all columns of `dedup/` and its `fate`; the hashes of the keys are streamed to find it.
+
+        Raises:
+            InputError: No row of `dedup/` has this key.
+        """
+        place = place_of(self.decided, key)
+        found: dict[str, Any] = rows_at(self.decided, place, np.array([place.row]), rows.DEDUP.names).to_pylist()[0]
+        return found
+
+    def component(self, key: str) -> pa.Table:
+        """All rows of the component of a row, with all columns of `dedup/` and `fate`, in the order of `dedup/`.
+
+        Raises:
+            InputError: No row of `dedup/` has this key.
+        """
+        place = place_of(self.decided, key)
+        return rows_at(self.decided, place, component_places(place), rows.DEDUP.names)
+
+    def graph(self, key: str) -> nx.Graph:
+        """The component of a row as a graph: nodes named by their keys, edges with `cosine`.
+
+        Raises:
+            InputError: No row of `dedup/` has this key, or `clusters/` is gone.
+        """
+        clusters = clusters_behind(self.folder, self.decided.dedup)
+        return component_graph(self.decided, clusters, place_of(self.decided, key))
+
+    def why(self, key: str) -> Explained:
+        """What became of a sample and why: fate, ranks, cut values, and the chain to the row that stands for it.
+
+        Raises:
+            InputError: No sample has this key.
+        """
+        found = explained_keys(self.decided, [key])
+        if key not in found:
+            raise InputError(f"{key} is no key of {self.folder}; `coreset explain KEY` says which ones are near.")
+        return found[key]
 
     def picture(self, row: Mapping[str, Any]) -> bytes:
         """The stored bytes of a row's picture, from its place in its tar or Parquet; nothing is scanned.
