@@ -42,14 +42,15 @@ class Browser:
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
-    def open(self, page: Path, width: int = 1280, dark: bool = False) -> Seen:
-        """Show a page, and say what was noted of it."""
+    def open(self, page: Path, width: int = 1280, dark: bool = False, unfold: bool = True) -> Seen:
+        """Show a page, all its groups and tables unfolded or as it comes, and say what was noted of it."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.command("Emulation.setEmulatedMedia", features=[scheme])
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.seen()  # of the page before
         self.driver.get(page.resolve().as_uri())
-        self.script("for (const one of document.querySelectorAll('details')) one.open = true")
+        if unfold:
+            self.script("for (const one of document.querySelectorAll('details')) one.open = true")
         self.script("window.scrollTo(0, document.body.scrollHeight)")
         return self.seen()
 

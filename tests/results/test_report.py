@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -62,7 +64,8 @@ def said_on(page: str) -> str:
 @pytest.mark.parametrize("scope", ["global", "cluster"])
 def test_numbers_are_those_of_the_rows(tmp_path: Path, seed: int, scope: str) -> None:
     sample = SampleParams(n=3, text_rank=(0, 80), centroid_rank=(10, 100), rank_scope=scope, allow_fewer=True)
-    run = selected(tmp_path, with_rejects(seed), sample)
+    given = with_rejects(seed)
+    run = selected(tmp_path, given, sample)
     found, rows = report_numbers.report_numbers(run), package.rows_with_fate(run).to_pylist()
     assert found.fates == {**dict.fromkeys(found.fates, 0), **Counter(row["fate"] for row in rows), "quarantined": 6}
     assert sum(found.fates.values()) == found.samples == len(rows) + 6
@@ -75,7 +78,7 @@ def test_numbers_are_those_of_the_rows(tmp_path: Path, seed: int, scope: str) ->
     duplicates = [row for row in rows if not row["kept"]]
     below = [row for row in duplicates if row["kept_cosine"] <= found.threshold]
     assert found.chained_rows == len(below)
-    check_components(found, rows)
+    check_components(found, rows, given)
     check_histograms(found, rows)
     for fate, shown in found.shown.items():
         of_fate = {row["key"] for row in rows if row["fate"] == fate}
@@ -84,7 +87,8 @@ def test_numbers_are_those_of_the_rows(tmp_path: Path, seed: int, scope: str) ->
     assert found.partners.keys() == {row["kept_key"] for row in found.shown["duplicate"]}
 
 
-def check_components(found: Numbers, rows: list[dict[str, Any]]) -> None:
+def check_components(found: Numbers, rows: list[dict[str, Any]], given: Given) -> None:
+    vectors = dict(zip(given.keys, given.vectors.astype(np.float64), strict=True))
     components: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         components.setdefault(row["kept_key"], []).append(row)
@@ -99,6 +103,11 @@ def check_components(found: Numbers, rows: list[dict[str, Any]]) -> None:
         assert one.smallest == smallest[one.kept_key]
         assert one.below == sum(cosine <= found.threshold for cosine in others.values())
         assert one.rows[0]["key"] == one.kept_key
+        graph = nx.Graph()
+        for a, b in itertools.combinations([row["key"] for row in components[one.kept_key]], 2):
+            graph.add_edge(a, b, weight=float(vectors[a] @ vectors[b]))
+        tree = nx.maximum_spanning_tree(graph)
+        assert one.weakest == pytest.approx(min(w for *_, w in tree.edges(data="weight")), abs=1e-9)
         shown = [row["kept_cosine"] for row in one.rows[1:]]
         assert shown == sorted(shown, reverse=True)
         assert len(shown) == min(len(others), 11)
@@ -201,8 +210,8 @@ def test_pictures_that_were_moved_away_leave_placeholders(finished: Path) -> Non
     assert said["pictures"] == 0
     assert said["without"] > 20
     text = said_on(page_of(finished))
-    assert len(re.findall(r"pictures are not where they were when they were embedded", text)) == 1
-    assert "00000.tar cannot be read: No such file or directory." in text
+    assert text.count("pictures have a placeholder") == 1
+    assert ".tar cannot be read: No such file or directory" in text
     assert text.count("no picture") > 20
 
 
@@ -212,7 +221,7 @@ def test_a_picture_that_is_another_file_now_leaves_a_placeholder(finished: Path)
     said = json.loads(done("report", "--json", cwd=finished).out)
     assert said["without"] > 0
     assert said["pictures"] > 0
-    assert "pictures cannot be decoded any more" in said_on(page_of(finished))
+    assert "A picture of 00000.tar is not what it was (not_a_picture)" in said_on(page_of(finished))
 
 
 def test_vectors_that_were_imported_have_no_pictures(tmp_path: Path) -> None:
@@ -222,7 +231,7 @@ def test_vectors_that_were_imported_have_no_pictures(tmp_path: Path) -> None:
     done("sample", "-n", "1", cwd=tmp_path)
     done("report", cwd=tmp_path)
     text = said_on(page_of(tmp_path))
-    assert "rows have no picture to show: the run was made from vectors that existed already." in text
+    assert "The run was imported from vectors: it has no pictures." in text
 
 
 def test_the_curve_is_exact_where_there_is_a_forest(finished: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_demo_is_shown_and_asks_for_nothing(chromium: Browser, page: Path) -
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)], ids=["phone, dark", "desktop, light"])
 def test_everybody_can_read_it(chromium: Browser, page: Path, width: int, dark: bool) -> None:
-    chromium.open(page, width, dark)
+    chromium.open(page, width, dark, unfold=dark)
     background = chromium.script("return getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(18, 20, 23)" if dark else "rgb(255, 255, 255)")
     assert chromium.script("return document.documentElement.scrollWidth") <= width

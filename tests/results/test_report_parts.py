@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 import numpy as np
@@ -16,8 +15,8 @@ import coreset as package
 from coreset.results.extremes import First
 from coreset.results.own_svg import COLOURS, page_svg
 from coreset.results.plots import score_plot, tail
+from coreset.results.report_pictures import BUDGET, SIDE, fitted
 from coreset.results.shown import shown
-from coreset.results.thumbnails import BUDGET, SIDE, thumbnail
 
 SCORES = st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcde")), max_size=40)
 
@@ -96,12 +95,10 @@ def test_a_tail_of_many_sizes_is_thinned_and_keeps_its_ends() -> None:
     assert all(count == 5000 - size for size, count in zip(found, at_least, strict=True))
 
 
-def test_thumbnails_are_small_and_new() -> None:
+def test_pictures_fit_the_budget() -> None:
     draw = np.random.default_rng(0)
-    noise = Image.fromarray(draw.integers(0, 256, (900, 600, 3), dtype=np.uint8))
-    file = io.BytesIO()
-    noise.save(file, "PNG")
-    rich, poor = (thumbnail(file.getvalue(), most) for most in (BUDGET, 4000))
-    assert (rich.width, rich.height) == (SIDE * 2 // 3, SIDE)
-    assert len(poor.address) <= 4000 < len(rich.address)
-    assert thumbnail(file.getvalue(), 4000) == poor
+    noise = Image.fromarray(draw.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+    rich, poor = (fitted(noise, most) for most in (BUDGET, 20_000))
+    assert (rich.width, rich.height) == (SIDE, SIDE)
+    assert len(poor.address) <= 20_000 < len(rich.address)
+    assert fitted(noise, 20_000) == poor

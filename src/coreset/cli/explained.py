@@ -12,7 +12,7 @@ from coreset.cli.show import one_line, out, print_json
 from coreset.engine.errors import UsageError
 from coreset.results.explain import Explained
 from coreset.results.search import Hits
-from coreset.results.thumbnails import SmallPictures, strip
+from coreset.results.thumbnails import Thumbnails, strip
 from coreset.results.told import ends_of, linked_rows, told_lines
 
 SIDE = 96
@@ -47,7 +47,7 @@ def explained_result(run: str, found: Sequence[Explained | Hits], as_json: bool,
     if as_json:
         print_json([_hits_json(entry) if isinstance(entry, Hits) else entry.as_json() for entry in found])
         return
-    pictures = SmallPictures(run, SIDE)
+    pictures = Thumbnails(run, SIDE)
     for number, entry in enumerate(found):
         if number:
             out("")
@@ -64,7 +64,7 @@ def show_absent(absent: dict[str, int]) -> None:
         out(f"{count:,} picture(s) cannot be shown: {one_line(reason, LONGEST)}")
 
 
-def show_explained(found: Explained, pictures: SmallPictures, protocol: Protocol | None) -> None:
+def show_explained(found: Explained, pictures: Thumbnails, protocol: Protocol | None) -> None:
     """Show what became of one sample."""
     out(one_line(found.key, LONGEST))
     out(f"  {one_line(found.sentence, LONGEST)}")
@@ -78,7 +78,7 @@ def show_explained(found: Explained, pictures: SmallPictures, protocol: Protocol
         out(f"  {one_line(note, LONGEST)}")
 
 
-def show_strip(found: Explained, pictures: SmallPictures, protocol: Protocol) -> None:
+def show_strip(found: Explained, pictures: Thumbnails, protocol: Protocol) -> None:
     """Show the pictures of a chain side by side, or the sample's own."""
     first, last = ends_of(linked_rows(found))
     images = [image for row, _ in (*first, *last) if (image := pictures.of(row)) is not None]

@@ -16,7 +16,7 @@ from coreset.results.chain import NODE_COLUMNS, xml_text
 from coreset.results.explain import Explained
 from coreset.results.fate import Judged, judged
 from coreset.results.lookup import Place, component_places, found_places, rows_at
-from coreset.results.thumbnails import SmallPictures, encoded
+from coreset.results.thumbnails import Thumbnails, encoded
 from coreset.results.told import counted, ends_of, linked_rows, told_lines
 
 SIDE = 160
@@ -55,7 +55,7 @@ def write_page(run: Location, found: Sequence[Explained], location: Location) ->
     check_page(location)
     if not found:
         raise InputError(f"No sample is named, so there is nothing to write to {location}; name a key.")
-    by, pictures = judged(run), SmallPictures(run, SIDE)
+    by, pictures = judged(run), Thumbnails(run, SIDE)
     places = found_places(by.dedup, [story.key for story in found if story.cluster_size is not None])
     stories = [told_story(by, story, places.get(story.key), pictures) for story in found]
     page = template().render(run=run, stories=stories, absent=pictures.absent)
@@ -71,7 +71,7 @@ def template() -> jinja2.Template:
     )
 
 
-def told_story(by: Judged, found: Explained, place: Place | None, pictures: SmallPictures) -> dict[str, Any]:
+def told_story(by: Judged, found: Explained, place: Place | None, pictures: Thumbnails) -> dict[str, Any]:
     """What the page says of one sample."""
     linked = linked_rows(found)
     first, last = ends_of(linked, LINKS)
@@ -86,7 +86,7 @@ def told_story(by: Judged, found: Explained, place: Place | None, pictures: Smal
     return {**told, "pictures": shown, **told_component(by, found, place, pictures)}
 
 
-def told_component(by: Judged, found: Explained, place: Place | None, pictures: SmallPictures) -> dict[str, Any]:
+def told_component(by: Judged, found: Explained, place: Place | None, pictures: Thumbnails) -> dict[str, Any]:
     """What the page shows of a sample's component: the rows least like the kept one, behind that one."""
     if place is None or found.row["component_size"] == 1:
         return {"component": [], "component_note": ""}
@@ -103,7 +103,7 @@ def told_component(by: Judged, found: Explained, place: Place | None, pictures: 
     return {"component": shown, "component_note": note}
 
 
-def told_picture(row: Mapping[str, Any], said: str, pictures: SmallPictures) -> dict[str, Any]:
+def told_picture(row: Mapping[str, Any], said: str, pictures: Thumbnails) -> dict[str, Any]:
     """A picture on the page with what is said of it."""
     image = pictures.of(row)
     source = None if image is None else "data:image/jpeg;base64," + base64.b64encode(encoded(image, "JPEG")).decode()

@@ -224,6 +224,8 @@ def picture_bytes(run: Location, source: str, image_offset: int | None, image_by
         content = picture_at(str(local_path(location)), image_offset, image_bytes)
     except OSError as error:
         raise InputError(f"{location} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a name that no disk can have
+        raise InputError(f"{location!r} cannot be read: {error}.") from error
     if len(content) != image_bytes:
         raise InputError(f"{location} is shorter than when it was embedded, or another file.")
     return content

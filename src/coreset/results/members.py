@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Component:
         size: rows
         smallest: the smallest cosine of a row to the kept one
         below: rows whose cosine to the kept one is not above the threshold: a chain joined them
+        weakest: the weakest link of its spanning tree; None of a component that is too large to be compared again
         rows: some of them, as `passed.COLUMNS`; the kept one first, then from the most to the least alike
     """
 
@@ -37,16 +38,20 @@ class Component:
     size: int
     smallest: float
     below: int
+    weakest: float | None
     rows: tuple[dict[str, Any], ...]
 
 
-def components_shown(dedup: Sequence[Location], chosen: Sequence[tuple[str, int]], threshold: float) -> list[Component]:
+def components_shown(
+    dedup: Sequence[Location], chosen: Sequence[tuple[str, int]], threshold: float, weakest: Mapping[str, float]
+) -> list[Component]:
     """Components with some of their members.
 
     Args:
         dedup: the parts of `dedup/`; only row groups that hold one of the clusters are read
         chosen: `kept_key` and cluster of each component
         threshold: of dedup
+        weakest: weakest links by `kept_key`
     """
     if not chosen:
         return []
@@ -69,6 +74,7 @@ def components_shown(dedup: Sequence[Location], chosen: Sequence[tuple[str, int]
             len(found[key]) + 1,
             float(found[key].min()),
             int(np.count_nonzero(found[key] <= threshold)),
+            weakest.get(key),
             tuple(whole[member] for member in wanted[key]),
         )
         for key, cluster in chosen

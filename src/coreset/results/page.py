@@ -9,7 +9,7 @@ from importlib.resources import files
 from coreset.results import page_lines, page_plots, page_words, shown
 from coreset.results.map_shown import MapShown, colour_of
 from coreset.results.report_numbers import Numbers
-from coreset.results.thumbnails import Thumbnails
+from coreset.results.report_pictures import Pictures
 
 SECTIONS = (
     ("funnel", "Funnel"),
@@ -35,7 +35,7 @@ SENTENCES = (
 TEMPLATES = ("report.html.j2", "report.css")
 
 
-def page(numbers: Numbers, pictures: Thumbnails | None, mapped: MapShown) -> str:
+def page(numbers: Numbers, pictures: Pictures | None, mapped: MapShown) -> str:
     """The page of a report.
 
     Args:
@@ -59,7 +59,7 @@ def page(numbers: Numbers, pictures: Thumbnails | None, mapped: MapShown) -> str
         curve_plot=page_plots.curve_plot(numbers),
         size_plots=page_plots.size_plots(numbers),
         pictures={row["key"]: pictures.by_key.get(row["key"]) if pictures else None for row in numbers.rows},
-        picture_sentences=page_words.picture_sentences(numbers, pictures),
+        pictures_sentence=page_words.pictures_sentence(numbers, pictures),
         map_sentence=page_words.map_sentence(mapped),
         map_label=page_words.map_label(mapped),
         **{sentence.__name__: sentence(numbers) for sentence in SENTENCES},

@@ -143,7 +143,8 @@ def components_shown(
     found = []
     for number, one in enumerate(components, start=begin):
         below = f"{one.below:,} joined by a chain only" if one.below else "each above the threshold itself"
-        summary = f"cluster {one.cluster:,} · smallest cosine to the kept row {one.smallest:.4f} · {below}"
+        weakest = "" if one.weakest is None else f" · weakest link {one.weakest:.4f}"
+        summary = f"cluster {one.cluster:,} · smallest cosine to the kept row {one.smallest:.4f}{weakest} · {below}"
         left = f"{len(one.rows):,} of {one.size:,} rows are shown, evenly spaced." if len(one.rows) < one.size else ""
         above = first[one.kept_key] if first[one.kept_key] < begin else None
         found.append(ComponentShown(number, above, one.kept_key, one.size, one.smallest, summary, left, one.rows))

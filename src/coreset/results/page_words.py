@@ -7,9 +7,10 @@ from coreset.results.map_shown import MOST, MapShown
 from coreset.results.members import MEMBERS
 from coreset.results.passed import COMPONENTS, GRID_ROWS, KEPT_ROWS
 from coreset.results.report_numbers import Numbers
+from coreset.results.report_pictures import Pictures
 from coreset.results.shown import percent
 from coreset.results.shown import shown as cleaned
-from coreset.results.thumbnails import GONE, NO_PLACE, UNREADABLE, Thumbnails
+from coreset.results.thumbnails import IMPORTED
 
 
 def lead(numbers: Numbers) -> str:
@@ -107,19 +108,15 @@ def sampling(numbers: Numbers) -> list[str]:
     return found
 
 
-def picture_sentences(numbers: Numbers, pictures: Thumbnails | None) -> list[str]:
-    """What is said of pictures that are not shown."""
+def pictures_sentence(numbers: Numbers, pictures: Pictures | None) -> str:
+    """What is said of pictures that are not shown; nothing if all are."""
     if pictures is None:
-        return ["This report was made without pictures (--no-pictures)."]
-    total = len({row["key"] for row in numbers.rows})
-    missing, example, found = pictures.missing, pictures.example, []
-    if count := missing.get(NO_PLACE):
-        is_import = any(facts.made_by == "import" for facts in numbers.stages)
-        why = "the run was made from vectors that existed already" if is_import else "their tars are compressed"
-        found.append(f"{count:,} of {total:,} rows have no picture to show: {why}.")
-    if count := missing.get(GONE):
-        said = f"{count:,} of {total:,} pictures are not where they were when they were embedded"
-        found.append(f"{said}, so there is a placeholder: {cleaned(example[GONE])}.")
-    if count := missing.get(UNREADABLE):
-        found.append(f"{count:,} of {total:,} pictures cannot be decoded any more: {cleaned(example[UNREADABLE])}.")
-    return found
+        return "This report was made without pictures (--no-pictures)."
+    if not pictures.absent:
+        return ""
+    if IMPORTED in pictures.absent:
+        return IMPORTED
+    total, missing = len({row["key"] for row in numbers.rows}), sum(pictures.absent.values())
+    first = min(pictures.absent, key=lambda reason: (-pictures.absent[reason], reason))
+    others = f" ({len(pictures.absent) - 1:,} more of the kind)" if len(pictures.absent) > 1 else ""
+    return f"{missing:,} of {total:,} pictures have a placeholder: {cleaned(first.rstrip('.'))}{others}."

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -145,6 +146,6 @@ class Passed:
         return self.fates[FATES[DUPLICATE]]
 
 
-def rows_shown(table: pa.Table | None) -> Iterator[dict[str, object]]:
+def rows_shown(table: pa.Table | None) -> Iterator[dict[str, Any]]:
     """Rows as Python values, in order."""
     yield from [] if table is None else table.to_pylist()

@@ -10,7 +10,7 @@ from coreset.engine.progress import Progress, quiet
 from coreset.results.map_shown import map_shown
 from coreset.results.page import page
 from coreset.results.report_numbers import report_numbers
-from coreset.results.thumbnails import thumbnails
+from coreset.results.report_pictures import pictures_of
 
 STEPS = 4
 """Numbers, pictures, map, page."""
@@ -62,13 +62,13 @@ def report(
     progress.start("report", STEPS, 0)
     numbers = report_numbers(run, seed)
     progress.advance({})
-    small = thumbnails(run, numbers.rows) if pictures else None
+    small = pictures_of(run, numbers.rows) if pictures else None
     progress.advance({})
     mapped = map_shown(run, seed)
     progress.advance({})
     content = page(numbers, small, mapped).encode()
     progress.advance({})
-    without = small.missing if small else {}
+    without = small.absent if small else {}
     folder = out or join(run, "report")
     found = Report(
         join(folder, "index.html"),

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from coreset.account import Step, funnel
 from coreset.engine.errors import InvariantError
 from coreset.engine.files import JSON, Location, join, read_json
@@ -17,6 +19,7 @@ from coreset.results.decisions import check_counts
 from coreset.results.facts import ClusterFacts, StageFacts, cluster_facts, stage_facts
 from coreset.results.fate import EXCLUDED, QUARANTINED, Decided, decided
 from coreset.results.histograms import Histogram, histogram
+from coreset.results.links import weakest_links
 from coreset.results.members import Component, components_shown, kept_rows
 from coreset.results.passed import SCORES, Passed, rows_shown
 from coreset.results.quarantine_shown import Refused, refused
@@ -201,9 +204,9 @@ def cut_scores(cut: Cut | None) -> tuple[float | None, float | None] | None:
     return (score_of(first.order) if first else None, score_of(end.order) if end else None)
 
 
-def components_of(by: Decided, table: Any, threshold: float) -> tuple[Component, ...]:  # noqa: ANN401  pyarrow has no types
+def components_of(by: Decided, table: pa.Table | None, threshold: float) -> tuple[Component, ...]:
     """The components that some rows belong to, in the rows' order; components of one row are nothing to look at."""
-    chosen = [
-        (str(row["kept_key"]), int(str(row["cluster"]))) for row in rows_shown(table) if row["component_size"] != 1
-    ]
-    return tuple(components_shown(by.dedup.locations(), chosen, threshold))
+    rows = [row for row in rows_shown(table) if row["component_size"] != 1]
+    chosen = [(row["kept_key"], row["cluster"]) for row in rows]
+    weakest = weakest_links(by, [key for key, _ in chosen])
+    return tuple(components_shown(by.dedup.locations(), chosen, threshold, weakest))
