@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,14 @@ from PIL import Image
 
 import coreset as package
 from coreset.results.extremes import First
+from coreset.results.map_shown import colour_of
 from coreset.results.own_svg import COLOURS, page_svg
 from coreset.results.plots import score_plot, tail
 from coreset.results.report_pictures import BUDGET, SIDE, fitted
 from coreset.results.shown import shown
+from coreset.sample import FATES
 
+TEMPLATES = Path(package.__file__).parent / "results" / "templates"
 SCORES = st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcde")), max_size=40)
 
 
@@ -102,3 +106,31 @@ def test_pictures_fit_the_budget() -> None:
     assert (rich.width, rich.height) == (SIDE, SIDE)
     assert len(poor.address) <= 20_000 < len(rich.address)
     assert fitted(noise, 20_000) == poor
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_and_plots_stand_out_in_light_and_dark() -> None:
+    """Also where axe-core cannot tell: it does not judge text in SVG, nor colours of points."""
+    css = (TEMPLATES / "report.css").read_text()
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#\w+);", block)) for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    ]
+    assert len(schemes) == 3  # light, dark, paper
+    for scheme in schemes:
+        full = {name: "#" + "".join(2 * char for char in c[1:]) if len(c) == 4 else c for name, c in scheme.items()}
+        for ground in ("paper", "raised"):
+            assert all(contrast(full[name], full[ground]) >= 4.5 for name in ("ink", "dim", "link")), ground
+            assert all(contrast(full[name], full[ground]) >= 3 for name in ("accent", "mark", "stays")), ground
+        assert contrast(full["on-stays"], full["stays"]) >= 4.5
+        for fate in (*FATES, "excluded", "quarantined"):
+            assert contrast(colour_of(fate), full["paper"]) >= 3, fate

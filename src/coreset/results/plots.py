@@ -64,6 +64,7 @@ def score_plot(
     with _drawing() as (figure, axes):
         if before is not None:
             axes.stairs(before, edges, fill=True, color=COLOURS["soft"])
+            axes.stairs(before, edges, color=COLOURS["dim"], linewidth=0.8)
         axes.stairs(after, edges, fill=True, color=COLOURS["accent"])
         if len(cuts) == 2:
             axes.axvspan(cuts[0][0], cuts[1][0], color=COLOURS["mark"], alpha=0.18, linewidth=0)
