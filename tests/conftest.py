@@ -15,6 +15,8 @@ install_import_hook("coreset.numeric", "beartype.beartype")
 settings.register_profile("coreset", deadline=None, derandomize=True)  # shared machines are slow now and then
 settings.load_profile("coreset")
 
+collect_ignore = ["loaders"]  # programs for environments of their own
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub client is imported: no test needs a network
 for name in ("CORESET_RUN", "CORESET_FAULT"):
     os.environ.pop(name, None)

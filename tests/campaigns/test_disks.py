@@ -87,6 +87,21 @@ def test_a_stage_that_has_no_room_is_refused_before_it_begins(tmp_path: Path, di
     done("dedup", *run, cwd=tmp_path)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("form", ["llava", "webdataset"])
+def test_an_export_that_fills_a_disk_goes_on_when_there_is_more(
+    form: str, number: int, undisturbed: Path, tmp_path: Path, disk: Callable[[str], Path]
+) -> None:
+    arguments = ("export", form, "--where", "embedded")
+    done(*arguments, str(tmp_path / "whole"), cwd=undisturbed)
+    folder = disk(f"size={max(1, pages_of(tmp_path / 'whole') * number // 4) * PAGE}")
+    check_refused(coreset(*arguments, str(folder / "out"), cwd=undisturbed), 5, "No space left to write")
+    assert [path for path in folder.rglob("*") if files.is_temporary(path.name)] == []
+    disk("remount,size=64m")
+    done(*arguments, str(folder / "out"), cwd=undisturbed)
+    check_equal(folder / "out", contents(tmp_path / "whole"))
+
+
 def test_a_disk_that_may_only_be_read_is_refused(undisturbed: Path, place: Path, disk: Callable[[str], Path]) -> None:
     folder = disk("size=64m")
     shutil.copytree(undisturbed / "run", folder / "run", ignore=shutil.ignore_patterns("coreset"))

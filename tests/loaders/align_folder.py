@@ -19,4 +19,5 @@ def main(checkout, folder):
     print(json.dumps([{"caption": pair["answer"], "size": list(pair["image"].size)} for pair in pairs]))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -19,4 +19,5 @@ def main(checkout, lines, images):
     print(json.dumps(found))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -24,4 +24,5 @@ def main(checkout, count, tars):
     print(json.dumps([{"caption": pair["answer"], "size": list(pair["image"].size)} for pair in pairs]))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

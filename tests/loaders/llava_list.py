@@ -54,4 +54,5 @@ def main(name, checkout, location, images):
     print(json.dumps(found))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

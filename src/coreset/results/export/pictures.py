@@ -213,11 +213,12 @@ class InOrder:
     """
 
     def __init__(self, folder: Location, memory: int) -> None:
-        self._folder = folder
+        self._folder, self._free = folder, memory
+        self._held: dict[int, bytes] = {}
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
         with files.disk_errors(folder):
-            self._file = tempfile.SpooledTemporaryFile(max_size=memory, dir=folder)  # noqa: SIM115  see __exit__
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  see __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -229,13 +230,20 @@ class InOrder:
     def take(self, pictures: Iterable[Found]) -> None:
         """Keep pictures, each with the index of its row."""
         for index, content in pictures:
+            if len(content) <= self._free:
+                self._held[index] = content
+                self._free -= len(content)
+                continue
             with files.disk_errors(self._folder):
                 self._file.write(content)
             self._places[index] = (self._end, len(content))
             self._end += len(content)
 
-    def __getitem__(self, index: int) -> bytes:
-        start, size = self._places[index]
+    def pop(self, index: int) -> bytes:
+        """The picture of a row, once."""
+        if index in self._held:
+            return self._held.pop(index)
+        start, size = self._places.pop(index)
         with files.disk_errors(self._folder):
             self._file.seek(start)
             return self._file.read(size)

@@ -68,7 +68,7 @@ def write_shard(chosen: ChosenRows, params: WebdatasetParams, part: Part) -> Sum
     with InOrder(join(chosen.out, HIDDEN), chosen.memory // 2) as found:
         found.take(pictures_of(written, sources))
         for place, (index, row) in enumerate(zip(full, written.to_pylist(), strict=True)):
-            picture = as_written(found[place], kept, sources.max_pixels, row["key"])
+            picture = as_written(found.pop(place), kept, sources.max_pixels, row["key"])
             entries[index] = write_sample(tar, row, picture, f"{part.name}.tar")
             ticker.add(1)
     tar.write(bytes(-(tar.tell() + 2 * BLOCK) % tarfile.RECORDSIZE + 2 * BLOCK))
