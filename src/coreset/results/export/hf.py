@@ -97,7 +97,7 @@ def write_part(chosen: ChosenRows, params: HfParams, part: Part) -> Summary:  # 
         ) as writer:
             for start in range(0, len(full), GROUP_ROWS):
                 group = written.slice(start, GROUP_ROWS)
-                found = [pictures[start + place] for place in range(group.num_rows)]
+                found = [pictures.pop(start + place) for place in range(group.num_rows)]
                 writer.write_table(shard_rows(group, found), row_group_size=GROUP_ROWS)
                 for index, row, content in zip(full[start:], group.to_pylist(), found, strict=False):
                     entries[index] = entry_of(row, content, name)
