@@ -19,8 +19,8 @@ from end_to_end import MadeParams, children_seconds, linked, made_rows
 
 from coreset import rows
 from coreset.engine.stage import open_parts
-from coreset.results.missed import smallest, smallest_hashes, with_vectors
-from coreset.results.misses import SEED
+from coreset.results.chains.missed import smallest, smallest_hashes, with_vectors
+from coreset.results.chains.misses import SEED
 
 THRESHOLD = 0.86
 

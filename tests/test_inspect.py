@@ -17,7 +17,7 @@ from importing import FLAGS, IMAGE, META, TEXT, array, raw, remove, table
 from shards import good_pairs, write_shard
 
 from coreset import inspect as coreset_inspect
-from coreset.results.estimate import LARGEST, SELECT_SECONDS_A_ROW, estimated
+from coreset.results.inspect.estimate import LARGEST, SELECT_SECONDS_A_ROW, estimated
 
 COUNT, DIMENSION = 150, 16
 BROKEN = {

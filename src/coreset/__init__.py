@@ -39,21 +39,21 @@ if TYPE_CHECKING:
     from coreset.import_ import ImportParams
     from coreset.pipeline import Run, clustered, deduplicated, embedded, imported, sampled, selected
     from coreset.recipe import Recipe, parsed_recipe, read_recipe
-    from coreset.results.chains import chains
-    from coreset.results.explain import Explained
+    from coreset.results.chains.chains import chains
+    from coreset.results.chains.missed import missed
+    from coreset.results.chains.misses import Estimated, Missed
+    from coreset.results.chains.stretched import Chains, Level, StretchedComponent
+    from coreset.results.explain.explain import Explained
     from coreset.results.export.exporting import export
     from coreset.results.fate import ScoreWindow, picture_bytes, rows_with_fate
-    from coreset.results.in_place import Filter, filter  # noqa: A004  read as coreset.filter
-    from coreset.results.inspect import Inspected, inspect
-    from coreset.results.missed import missed
-    from coreset.results.misses import Estimated, Missed
+    from coreset.results.in_place.in_place import Filter, filter  # noqa: A004  read as coreset.filter
+    from coreset.results.in_place.picture_dataset import PictureDataset, Sampler
+    from coreset.results.inspect.inspect import Inspected, inspect
     from coreset.results.opened import OpenedRun, open_run
-    from coreset.results.picture_dataset import PictureDataset, Sampler
-    from coreset.results.report import Report, report
-    from coreset.results.stretched import Chains, Level, StretchedComponent
+    from coreset.results.report.report import Report, report
     from coreset.results.sweep import Sweep, sweep
-    from coreset.results.verdict import Verified
-    from coreset.results.verify import verify
+    from coreset.results.verify.verdict import Verified
+    from coreset.results.verify.verify import verify
     from coreset.sample import SampleParams
 
 __all__ = [
@@ -121,21 +121,21 @@ _HOMES = {
     "coreset.import_": ("ImportParams",),
     "coreset.pipeline": ("Run", "clustered", "deduplicated", "embedded", "imported", "sampled", "selected"),
     "coreset.recipe": ("Recipe", "parsed_recipe", "read_recipe"),
-    "coreset.results.explain": ("Explained",),
+    "coreset.results.explain.explain": ("Explained",),
     "coreset.results.export.exporting": ("export",),
-    "coreset.results.stretched": ("StretchedComponent", "Chains", "Level"),
-    "coreset.results.chains": ("chains",),
+    "coreset.results.chains.stretched": ("StretchedComponent", "Chains", "Level"),
+    "coreset.results.chains.chains": ("chains",),
     "coreset.results.fate": ("ScoreWindow", "picture_bytes", "rows_with_fate"),
-    "coreset.results.in_place": ("Filter", "filter"),
-    "coreset.results.inspect": ("Inspected", "inspect"),
-    "coreset.results.missed": ("missed",),
-    "coreset.results.misses": ("Estimated", "Missed"),
+    "coreset.results.in_place.in_place": ("Filter", "filter"),
+    "coreset.results.inspect.inspect": ("Inspected", "inspect"),
+    "coreset.results.chains.missed": ("missed",),
+    "coreset.results.chains.misses": ("Estimated", "Missed"),
     "coreset.results.opened": ("OpenedRun", "open_run"),
-    "coreset.results.report": ("Report", "report"),
-    "coreset.results.picture_dataset": ("PictureDataset", "Sampler"),
+    "coreset.results.report.report": ("Report", "report"),
+    "coreset.results.in_place.picture_dataset": ("PictureDataset", "Sampler"),
     "coreset.results.sweep": ("Sweep", "sweep"),
-    "coreset.results.verdict": ("Verified",),
-    "coreset.results.verify": ("verify",),
+    "coreset.results.verify.verdict": ("Verified",),
+    "coreset.results.verify.verify": ("verify",),
     "coreset.sample": ("SampleParams",),
 }
 

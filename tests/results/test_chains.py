@@ -19,9 +19,9 @@ from coreset.engine.errors import InputError, UsageError
 from coreset.engine.local import in_process
 from coreset.engine.stage import complete
 from coreset.forest import ForestParams, forest_stage
-from coreset.results import chains as module
-from coreset.results.chains import chains
-from coreset.results.stretched import Chains, StretchedComponent
+from coreset.results.chains import chains as module
+from coreset.results.chains.chains import chains
+from coreset.results.chains.stretched import Chains, StretchedComponent
 from coreset.sample import SampleParams
 
 SAMPLE = SampleParams(n=1, allow_fewer=True)

@@ -18,10 +18,10 @@ from coreset.dedup import DedupParams
 from coreset.engine.errors import InputError
 from coreset.numeric.ranks import descending
 from coreset.results.beside import clusters_behind
-from coreset.results.chain import chain_to_kept
+from coreset.results.explain.chain import chain_to_kept
+from coreset.results.explain.standing import Rank
 from coreset.results.fate import judged
 from coreset.results.lookup import component_places, found_places, groups_with
-from coreset.results.standing import Rank
 from coreset.sample import SampleParams
 
 WIDE = SampleParams(n=3, text_rank=(10, 80), centroid_rank=(10, 90), allow_fewer=True)
@@ -148,7 +148,7 @@ def test_large_components_are_drawn_as_their_tree(tmp_path: Path, monkeypatch: p
     run = opened(tmp_path, given)
     whole = graphs_of(given, run)
     component = max(nx.connected_components(whole), key=len)
-    monkeypatch.setattr("coreset.results.chain.GRAPH_ROWS", 1)
+    monkeypatch.setattr("coreset.results.explain.chain.GRAPH_ROWS", 1)
     found = run.graph(min(component))
     assert found.graph["edges"] == "spanning tree"
     assert nx.is_tree(found)

@@ -22,7 +22,7 @@ from shards import good_pairs, recipe, write_shard
 from torch.utils.data import DataLoader
 
 import coreset
-from coreset.results.in_place import ChosenKeys, Filter, Shards
+from coreset.results.in_place.in_place import ChosenKeys, Filter, Shards
 from coreset.sample import FATES
 from coreset.sources.names import key_of
 
@@ -140,10 +140,10 @@ def test_a_key_that_is_chosen_elsewhere_does_not_pass(tmp_path: Path, clip: Path
 @given(st.sets(st.text("ab", max_size=3)), st.sets(st.text("ab", min_size=1, max_size=3), min_size=1))
 def test_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch, asked: set[str], chosen: set[str]) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("coreset.results.in_place.key_hash", lambda letters: len(letters) % 2)
+        patch.setattr("coreset.results.in_place.in_place.key_hash", lambda letters: len(letters) % 2)
         table = pa.table({"key": sorted(chosen), "source": ["0.tar"] * len(chosen)})
-        patch.setattr("coreset.results.in_place.meant_rows", lambda run, where, columns: iter([table]))
-        patch.setattr("coreset.results.in_place.source_names", lambda run: ["0.tar"])
+        patch.setattr("coreset.results.in_place.in_place.meant_rows", lambda run, where, columns: iter([table]))
+        patch.setattr("coreset.results.in_place.in_place.source_names", lambda run: ["0.tar"])
         keys = ChosenKeys("nowhere", "kept")
         assert {key for key in asked | chosen if keys.has(key, "x/0.tar", Counter())} == chosen
 
@@ -244,7 +244,7 @@ def test_pictures_of_a_parquet(tmp_path: Path, clip: Path) -> None:
 
 
 def test_pictures_that_cannot_be_had(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coreset.results.picture_dataset.OPEN_FILES", 1)
+    monkeypatch.setattr("coreset.results.in_place.picture_dataset.OPEN_FILES", 1)
     done("run", "--max-bad", "10", cwd=finished)  # a copy: its run still names the shards that it was made of
     found = coreset.PictureDataset(f"{finished}/run", "embedded")
     assert len(list(found)) == len(found)

@@ -15,8 +15,8 @@ import coreset as package
 from coreset import rows
 from coreset.dedup import DedupParams
 from coreset.engine.local import in_process
-from coreset.results.missed import missed
-from coreset.results.misses import Estimated, Missed
+from coreset.results.chains.missed import missed
+from coreset.results.chains.misses import Estimated, Missed
 from coreset.sample import SampleParams
 
 SAMPLE = SampleParams(n=1, allow_fewer=True)

@@ -21,9 +21,9 @@ from synthetic import Given, random_given, selected_from
 import coreset as package
 from coreset.dedup import DedupParams
 from coreset.forest import thresholds_from
-from coreset.results import report_numbers
-from coreset.results.histograms import FINE
-from coreset.results.report_numbers import Numbers, checked_fates
+from coreset.results.report import numbers as report_numbers
+from coreset.results.report.histograms import FINE
+from coreset.results.report.numbers import Numbers, checked_fates
 from coreset.sample import SampleParams
 from coreset.sources.pairs import Reject
 

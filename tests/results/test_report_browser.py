@@ -15,9 +15,9 @@ from synthetic import Given, selected_from
 
 import coreset
 from coreset.dedup import DedupParams
-from coreset.results import passed
-from coreset.results.page import SECTIONS
-from coreset.results.shown import shown
+from coreset.results.report import passed
+from coreset.results.report.page import SECTIONS
+from coreset.results.report.shown import shown
 from coreset.sample import SampleParams
 from coreset.sources.pairs import Reject
 

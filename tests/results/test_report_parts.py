@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import coreset as package
-from coreset.results.extremes import First
-from coreset.results.map_shown import colour_of
-from coreset.results.own_svg import COLOURS, page_svg
-from coreset.results.plots import score_plot, tail
-from coreset.results.report_pictures import BUDGET, SIDE, fitted
-from coreset.results.shown import shown
+from coreset.results.report.extremes import First
+from coreset.results.report.map_shown import colour_of
+from coreset.results.report.own_svg import COLOURS, page_svg
+from coreset.results.report.pictures import BUDGET, SIDE, fitted
+from coreset.results.report.plots import score_plot, tail
+from coreset.results.report.shown import shown
 from coreset.sample import FATES
 
 TEMPLATES = Path(package.__file__).parent / "results" / "templates"

@@ -22,9 +22,9 @@ from coreset.dedup import DedupParams
 from coreset.engine import files
 from coreset.engine.lock import sole_writer
 from coreset.engine.stage import open_parts
-from coreset.results import check_dedup, check_files
-from coreset.results.found import total
-from coreset.results.verdict import Verified
+from coreset.results.inspect.found import total
+from coreset.results.verify import check_dedup, check_files
+from coreset.results.verify.verdict import Verified
 from coreset.sample import SampleParams
 
 BAD = ("--max-bad", "10")

@@ -10,10 +10,10 @@ from typing import Any
 from coreset.cli.inline import Protocol, protocol_of, show_picture
 from coreset.cli.show import one_line, out, print_json
 from coreset.engine.errors import UsageError
-from coreset.results.explain import Explained
-from coreset.results.search import Hits
+from coreset.results.explain.explain import Explained
+from coreset.results.explain.search import Hits
+from coreset.results.explain.told import ends_of, linked_rows, told_lines
 from coreset.results.thumbnails import Thumbnails, strip
-from coreset.results.told import ends_of, linked_rows, told_lines
 
 SIDE = 96
 """Pixels of a picture in a terminal."""

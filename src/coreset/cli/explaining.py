@@ -44,9 +44,9 @@ def explain(
 ) -> None:
     """Say what became of a sample and why: fate, scores, ranks, component, and the chain to the picture kept for it."""
     from coreset.cli.explained import explained_result, show_absent, wanted_protocol
-    from coreset.results.chain import check_graph, write_graphs
-    from coreset.results.explain import Explained, explained
-    from coreset.results.explain_page import check_page, write_page
+    from coreset.results.explain.chain import check_graph, write_graphs
+    from coreset.results.explain.explain import Explained, explained
+    from coreset.results.explain.page import check_page, write_page
 
     if graph is not None:
         check_graph(graph)

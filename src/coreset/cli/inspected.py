@@ -9,8 +9,8 @@ from coreset.cli.show import duration, out, print_json
 from coreset.engine.errors import InputError
 
 if TYPE_CHECKING:
-    from coreset.results.estimate import Estimate
-    from coreset.results.inspect import Inspected
+    from coreset.results.inspect.estimate import Estimate
+    from coreset.results.inspect.inspect import Inspected
 
 SHOWN = 20
 """Problems and notes that are printed; `--json` has all."""

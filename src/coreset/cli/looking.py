@@ -17,7 +17,7 @@ from coreset.cli.flags import (
     VectorColumn,
 )
 from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Quiet, Ray, RunFolder, Workers
-from coreset.results.misses import ROWS, SEED
+from coreset.results.chains.misses import ROWS, SEED
 
 
 @app.command(cls=HelpWithDefaults)
@@ -43,7 +43,7 @@ def inspect(
     """Say what an input is, whether it is whole, what a run of it would cost and what to type next; does no work."""
     from coreset.cli.inspected import inspected_result
     from coreset.recipe import changed
-    from coreset.results.inspect import inspect as inspected
+    from coreset.results.inspect.inspect import inspect as inspected
 
     params = changed(
         local_recipe().import_,
@@ -78,7 +78,7 @@ def verify(
     from coreset.cli.exported import verified_export
     from coreset.cli.verified import verified_result
     from coreset.results.export.verifying import is_export, verify_export
-    from coreset.results.verify import verify as verified
+    from coreset.results.verify.verify import verify as verified
 
     if path is not None and is_export(path):
         common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
@@ -142,7 +142,7 @@ def report(
 ) -> None:
     """Write a page that shows what was kept, what was thrown away and why, with pictures; one file, no network."""
     from coreset.cli.reported import report_result
-    from coreset.results.report import report as reported
+    from coreset.results.report.report import report as reported
 
     with CommonOptions(run, quiet=quiet, as_json=json).reading() as run_of:
         found = reported(run_of.folder, out, seed, not no_pictures, run_of.progress)
@@ -164,7 +164,7 @@ def missed(
 ) -> None:
     """Estimate how many near-duplicates are in different clusters, where dedup does not see them; writes nothing."""
     from coreset.cli.missed import missed_result
-    from coreset.results.missed import missed as estimated
+    from coreset.results.chains.missed import missed as estimated
 
     common = CommonOptions(run, workers, memory, quiet=quiet, as_json=json, ray=ray)
     with common.reading() as run_of:

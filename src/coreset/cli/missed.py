@@ -9,7 +9,7 @@ from coreset.cli.show import out, print_json
 from coreset.cli.table import Column, show_table
 
 if TYPE_CHECKING:
-    from coreset.results.misses import Missed
+    from coreset.results.chains.misses import Missed
 
 
 def missed_result(found: Missed, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from coreset.cli.show import out, print_json
 
 if TYPE_CHECKING:
-    from coreset.results.report import Report
+    from coreset.results.report.report import Report
 
 
 def report_result(found: Report, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from coreset.cli.show import duration, out, print_json
 from coreset.cli.table import Column, show_table
 
 if TYPE_CHECKING:
-    from coreset.results.verdict import StageVerified, Verified
+    from coreset.results.verify.verdict import StageVerified, Verified
 
 COLUMNS = (
     Column("stage"),

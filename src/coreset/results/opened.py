@@ -15,9 +15,10 @@ from coreset.account import Step, funnel, quarantine_tables
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location, join, read_json
 from coreset.results.beside import clusters_behind
-from coreset.results.chain import component_graph
-from coreset.results.chains import chains
-from coreset.results.explain import Explained, explained_keys
+from coreset.results.chains.chains import chains
+from coreset.results.chains.stretched import Chains
+from coreset.results.explain.chain import component_graph
+from coreset.results.explain.explain import Explained, explained_keys
 from coreset.results.fate import (
     Decided,
     ScoreWindow,
@@ -28,7 +29,6 @@ from coreset.results.fate import (
     score_windows,
 )
 from coreset.results.lookup import component_places, place_of, rows_at
-from coreset.results.stretched import Chains
 
 
 def open_run(run: Location) -> OpenedRun:

@@ -14,7 +14,7 @@ from coreset.engine.stage import PARQUET
 from coreset.results.export.captions import neutralised
 from coreset.results.export.contents import Entry, picture_hash, written_entries
 from coreset.results.export.target import stage_folder
-from coreset.results.found import Found, damaged, total, wrong
+from coreset.results.inspect.found import Found, damaged, total, wrong
 from coreset.sources.decoding import decoded_apart
 from coreset.sources.pairs import Limits, Pair
 from coreset.sources.pictures import BadPictureError

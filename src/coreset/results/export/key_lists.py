@@ -17,7 +17,7 @@ from coreset.engine.stage import Part, Summary
 from coreset.results.export.contents import Entry
 from coreset.results.export.format import ChosenRows, Finished, Format
 from coreset.results.export.indexed import IndexParams, close_index
-from coreset.results.meant import has_prefixed_keys
+from coreset.results.in_place.meant import has_prefixed_keys
 
 TABLE, FOLDER = "keys.parquet", "keys"
 LISTS = ("parquet", "text")

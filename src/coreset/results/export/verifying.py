@@ -25,7 +25,7 @@ from coreset.results.export.contents import CONTENTS, Entry, written_entries
 from coreset.results.export.format import HIDDEN, Finished, Format
 from coreset.results.export.formats import FORMATS
 from coreset.results.export.target import recorded_plan, stage_folder
-from coreset.results.found import Found, Wrong, damaged, first_wrong, total, wrong
+from coreset.results.inspect.found import Found, Wrong, damaged, first_wrong, total, wrong
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from coreset.engine.errors import CoresetError, InputError, InvariantError
 from coreset.engine.files import Location
-from coreset.results.found import Wrong
+from coreset.results.inspect.found import Wrong
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from coreset.engine.progress import Progress, quiet, ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Parts
 from coreset.numeric.intervals import Interval, pairs_interval, ratio_interval, share_interval
 from coreset.numeric.ranks import rows_in_order
-from coreset.results.deduplicated import deduplicated
-from coreset.results.misses import ROWS, SEED, Estimated, Missed
+from coreset.results.chains.deduplicated import deduplicated
+from coreset.results.chains.misses import ROWS, SEED, Estimated, Missed
 from coreset.slices import Slice, cluster_ranges, keys_in_order, slices_of
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from coreset.results.explain import Explained
-from coreset.results.standing import DRAW, Rank
+from coreset.results.explain.explain import Explained
+from coreset.results.explain.standing import DRAW, Rank
 
 T = TypeVar("T")
 LINKS = 12

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from coreset.engine.files import Location
 from coreset.results.fate import QUARANTINED
 from coreset.results.map import map_points
-from coreset.results.plots import map_picture
+from coreset.results.report.plots import map_picture
 from coreset.sample import FATES, KEPT
 
 MOST = 20_000

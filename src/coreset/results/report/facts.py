@@ -9,7 +9,7 @@ import numpy as np
 
 from coreset.engine.files import JSON, Location, join, read_json
 from coreset.engine.stage import open_parts
-from coreset.results.passed import Clusters
+from coreset.results.report.passed import Clusters
 
 LARGEST_CLUSTERS = 10
 """That are listed."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from coreset.results import plots
-from coreset.results.histograms import Histogram
-from coreset.results.report_numbers import Numbers
-from coreset.results.shown import count, percent
+from coreset.results.report import plots
+from coreset.results.report.histograms import Histogram
+from coreset.results.report.numbers import Numbers
+from coreset.results.report.shown import count, percent
 
 
 @dataclass(frozen=True)

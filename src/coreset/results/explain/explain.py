@@ -13,7 +13,9 @@ from coreset import rows
 from coreset.engine.errors import InputError, UsageError
 from coreset.engine.files import Location
 from coreset.results.beside import clusters_behind
-from coreset.results.chain import NODE_COLUMNS, Chain, chain_to_kept, threshold_of
+from coreset.results.explain.chain import NODE_COLUMNS, Chain, chain_to_kept, threshold_of
+from coreset.results.explain.search import Hits, searched
+from coreset.results.explain.standing import Rank, standings
 from coreset.results.fate import EXCLUDED, NOT_DECIDED, QUARANTINED, Decided, Judged, judged
 from coreset.results.lookup import (
     Place,
@@ -23,8 +25,6 @@ from coreset.results.lookup import (
     quarantined_samples,
     rows_at,
 )
-from coreset.results.search import Hits, searched
-from coreset.results.standing import Rank, standings
 
 SHOWN = 100
 """Characters of a word that a message repeats."""

@@ -13,7 +13,7 @@ from coreset.engine.errors import InputError
 from coreset.engine.space import free_bytes, shown, with_margin
 from coreset.import_ import Embeddings, ImportParams, misfits
 from coreset.pipeline import shard_problems
-from coreset.results.estimate import DIMENSION, Estimate, estimated
+from coreset.results.inspect.estimate import DIMENSION, Estimate, estimated
 from coreset.results.states import DAMAGED, stage_states
 from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
 from coreset.sources.image_parquet import holds_pictures

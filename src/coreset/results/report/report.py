@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location, join, json_bytes, write_bytes
 from coreset.engine.progress import Progress, quiet
-from coreset.results.map_shown import map_shown
-from coreset.results.page import page
-from coreset.results.report_numbers import report_numbers
-from coreset.results.report_pictures import pictures_of
+from coreset.results.report.map_shown import map_shown
+from coreset.results.report.numbers import report_numbers
+from coreset.results.report.page import page
+from coreset.results.report.pictures import pictures_of
 
 STEPS = 4
 """Numbers, pictures, map, page."""

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
 from coreset import rows
-from coreset.results.extremes import First
 from coreset.results.fate import EXCLUDED, Decided, fated_tables
-from coreset.results.histograms import FINE, fine_counts
+from coreset.results.report.extremes import First
+from coreset.results.report.histograms import FINE, fine_counts
 from coreset.sample import (
     CENTROID_HIGH,
     CENTROID_LOW,

@@ -14,15 +14,15 @@ from coreset.account import Step, funnel
 from coreset.engine.errors import InvariantError
 from coreset.engine.files import JSON, Location, join, read_json
 from coreset.numeric.ranks import score_of
-from coreset.results.curve import Curve, curve
 from coreset.results.decisions import check_counts
-from coreset.results.facts import ClusterFacts, StageFacts, cluster_facts, stage_facts
 from coreset.results.fate import EXCLUDED, QUARANTINED, Decided, decided
-from coreset.results.histograms import Histogram, histogram
-from coreset.results.links import weakest_links
-from coreset.results.members import Component, components_shown, kept_rows
-from coreset.results.passed import SCORES, Passed, rows_shown
-from coreset.results.quarantine_shown import Refused, refused
+from coreset.results.report.curve import Curve, curve
+from coreset.results.report.facts import ClusterFacts, StageFacts, cluster_facts, stage_facts
+from coreset.results.report.histograms import Histogram, histogram
+from coreset.results.report.links import weakest_links
+from coreset.results.report.members import Component, components_shown, kept_rows
+from coreset.results.report.passed import SCORES, Passed, rows_shown
+from coreset.results.report.quarantine_shown import Refused, refused
 from coreset.sample import DUPLICATE, FATES, Cut
 
 PAPER = {

@@ -6,10 +6,10 @@ import base64
 from importlib.metadata import version
 from importlib.resources import files
 
-from coreset.results import page_lines, page_plots, page_words, shown
-from coreset.results.map_shown import MapShown, colour_of
-from coreset.results.report_numbers import Numbers
-from coreset.results.report_pictures import Pictures
+from coreset.results.report import page_lines, page_plots, page_words, shown
+from coreset.results.report.map_shown import MapShown, colour_of
+from coreset.results.report.numbers import Numbers
+from coreset.results.report.pictures import Pictures
 
 SECTIONS = (
     ("funnel", "Funnel"),

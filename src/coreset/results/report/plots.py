@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from markupsafe import Markup
 
-from coreset.results.own_svg import COLOURS, page_svg
+from coreset.results.report.own_svg import COLOURS, page_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

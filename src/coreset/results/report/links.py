@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from coreset.results.beside import clusters_behind, ordered_vectors
-from coreset.results.chain import spanning_tree, threshold_of
+from coreset.results.explain.chain import spanning_tree, threshold_of
 from coreset.results.fate import Judged
 from coreset.results.lookup import component_places, found_places
 

@@ -16,7 +16,7 @@ from coreset.engine import files
 from coreset.engine.errors import CoresetError
 from coreset.engine.files import JSON, Location, Seal, join
 from coreset.engine.stage import PARQUET, Parts, file_of, plan_hash
-from coreset.results.found import Found, damaged, total, wrong
+from coreset.results.inspect.found import Found, damaged, total, wrong
 
 MAKERS = {
     "rows": "embed",

@@ -16,8 +16,8 @@ from coreset.dedup import DedupParams, components, read_forests
 from coreset.engine.files import Location, join
 from coreset.engine.stage import PARQUET, Execute, Parts, file_of
 from coreset.numeric.ranks import OrderKey
-from coreset.results.check_rows import CLUSTERED_COLUMNS
-from coreset.results.found import Found, Order, batches, digests, first_wrong, total, wrong
+from coreset.results.inspect.found import Found, Order, batches, digests, first_wrong, total, wrong
+from coreset.results.verify.check_rows import CLUSTERED_COLUMNS
 from coreset.sample import Cuts, SampleParams, coreset_rows, found_selection, selection_facts
 from coreset.slices import Slice, cluster_ranges, clusters_of, keys_in_order, slices_of
 

@@ -15,10 +15,10 @@ from coreset.engine.local import in_process
 from coreset.engine.lock import undisturbed
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Needs, Parts
-from coreset.results import check_dedup, check_files, check_rows
-from coreset.results.check_files import Said
-from coreset.results.found import Found, damaged, wrong
-from coreset.results.verdict import StageVerified, Verified
+from coreset.results.inspect.found import Found, damaged, wrong
+from coreset.results.verify import check_dedup, check_files, check_rows
+from coreset.results.verify.check_files import Said
+from coreset.results.verify.verdict import StageVerified, Verified
 from coreset.sample import SampleParams
 
 

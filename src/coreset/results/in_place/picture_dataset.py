@@ -15,7 +15,7 @@ from jaxtyping import Int64, UInt64
 from coreset.engine.errors import InputError, UsageError
 from coreset.engine.files import Location
 from coreset.results.export.pictures import check_sources, kind_of, sources_of
-from coreset.results.meant import Where, meant_rows
+from coreset.results.in_place.meant import Where, meant_rows
 from coreset.sources.image_parquet import pictures_at
 from coreset.sources.pictures import decoded
 from coreset.sources.shards import is_table

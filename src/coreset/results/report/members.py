@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from coreset import rows
 from coreset.engine.files import Location, local_path
-from coreset.results.passed import COLUMNS
+from coreset.results.report.passed import COLUMNS
 
 MEMBERS = 12
 """Rows of a component that are shown."""

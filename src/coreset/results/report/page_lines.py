@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coreset.results import shown
-from coreset.results.facts import StageFacts
 from coreset.results.fate import EXCLUDED, QUARANTINED
-from coreset.results.map_shown import colour_of
-from coreset.results.members import Component
-from coreset.results.quarantine_shown import Refused
-from coreset.results.report_numbers import Numbers
-from coreset.results.shown import cosine, count, percent
+from coreset.results.report import shown
+from coreset.results.report.facts import StageFacts
+from coreset.results.report.map_shown import colour_of
+from coreset.results.report.members import Component
+from coreset.results.report.numbers import Numbers
+from coreset.results.report.quarantine_shown import Refused
+from coreset.results.report.shown import cosine, count, percent
 from coreset.sample import FATES
 
 MEANING = {

@@ -16,8 +16,7 @@ from coreset.engine.files import Location, Seal, join
 from coreset.engine.stage import PARQUET, Parts, file_of
 from coreset.exclude import EXCLUDED
 from coreset.keys import Collision, key_checks
-from coreset.results.check_files import file_found
-from coreset.results.found import (
+from coreset.results.inspect.found import (
     CLUSTER_NUMBERS,
     ROW_NUMBERS,
     ROW_TEXTS,
@@ -31,6 +30,7 @@ from coreset.results.found import (
     vectors_found,
     wrong,
 )
+from coreset.results.verify.check_files import file_found
 from coreset.vectors import PickedRows, lent_file, lent_location
 
 ROW_COLUMNS = ("key", "key_hash", "text_cosine", *ROW_NUMBERS, *ROW_TEXTS)

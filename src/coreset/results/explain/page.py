@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from coreset.engine.errors import InputError, UsageError
 from coreset.engine.files import Location, write_bytes
-from coreset.results.chain import NODE_COLUMNS, xml_text
-from coreset.results.explain import Explained
+from coreset.results.explain.chain import NODE_COLUMNS, xml_text
+from coreset.results.explain.explain import Explained
+from coreset.results.explain.told import counted, ends_of, linked_rows, told_lines
 from coreset.results.fate import Judged, judged
 from coreset.results.lookup import Place, component_places, found_places, rows_at
 from coreset.results.thumbnails import Thumbnails, encoded
-from coreset.results.told import counted, ends_of, linked_rows, told_lines
 
 SIDE = 160
 """Pixels of a picture's longer side."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from coreset.results.curve import LARGEST
-from coreset.results.map_shown import MOST, MapShown
-from coreset.results.members import MEMBERS
-from coreset.results.passed import COMPONENTS, GRID_ROWS, KEPT_ROWS
-from coreset.results.report_numbers import Numbers
-from coreset.results.report_pictures import Pictures
-from coreset.results.shown import percent
-from coreset.results.shown import shown as cleaned
+from coreset.results.report.curve import LARGEST
+from coreset.results.report.map_shown import MOST, MapShown
+from coreset.results.report.members import MEMBERS
+from coreset.results.report.numbers import Numbers
+from coreset.results.report.passed import COMPONENTS, GRID_ROWS, KEPT_ROWS
+from coreset.results.report.pictures import Pictures
+from coreset.results.report.shown import percent
+from coreset.results.report.shown import shown as cleaned
 from coreset.results.thumbnails import IMPORTED
 
 

@@ -18,8 +18,8 @@ from coreset.engine.errors import UsageError
 from coreset.engine.files import Location, join
 from coreset.engine.local import in_process
 from coreset.engine.stage import PARQUET, Execute, Needs, Parts, fold, open_parts
-from coreset.results.deduplicated import Deduplicated, deduplicated
-from coreset.results.stretched import Chains, Level, StretchedComponent
+from coreset.results.chains.deduplicated import Deduplicated, deduplicated
+from coreset.results.chains.stretched import Chains, Level, StretchedComponent
 from coreset.slices import cluster_ranges, clusters_of, keys_in_order, slices_of
 
 LEVELS = 10

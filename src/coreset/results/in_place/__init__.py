@@ -1,0 +1,1 @@
+"""Training on chosen rows where their pictures lie, without a copy."""
