@@ -16,7 +16,7 @@ import coreset
 ROOT = Path(coreset.__file__).parent
 STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_rows", "import_samples")
-BESIDE_STAGES = (*IMPORT, "exclude", "keys", "quarantine", "slices", "vectors")
+BESIDE_STAGES = (*IMPORT, "embed_rows", "exclude", "keys", "quarantine", "slices", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -36,6 +36,7 @@ MAY_IMPORT_OF_CORESET = {
     **{
         stage: {stage, *BESIDE_STAGES, "encoder", "rows", "account", "numeric", "sources", "engine"} for stage in STAGES
     },
+    "embed_rows": {"encoder", "sources", "rows", "keys", "engine"},
     "recipe": {*STAGES, "sources", "rows", "engine"},
     "demo": {"encoder"},
 }
@@ -43,9 +44,9 @@ MAY_IMPORT_OF_CORESET = {
 
 MAY_BE_IMPORTED_BY = {
     "faiss": ("numeric/kmeans.py",),
-    "open_clip": ("encoder.py",),
+    "open_clip": ("encoder/",),
     "ray": (),
-    "torch": ("encoder.py", "numeric/", "embed.py"),
+    "torch": ("encoder/", "numeric/", "embed_rows.py"),
     "pyarrow": (
         "rows.py",
         "keys.py",
@@ -54,12 +55,13 @@ MAY_BE_IMPORTED_BY = {
         "account.py",
         "exclude.py",
         "import_rows.py",
+        "embed_rows.py",
         "sources/",
         "results/",
         *(f"{stage}.py" for stage in STAGES),
     ),
 }
-"""Libraries and the only modules that may import them; `embed.py` names torch for the type checker only."""
+"""Libraries and the only modules that may import them; `embed_rows.py` names torch for the type checker only."""
 
 
 def modules() -> list[str]:

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Bool, Float32
 
 from coreset import rows
+from coreset.embed_rows import How, embedded_pairs, row_table
 from coreset.engine import files
-from coreset.engine.errors import UsageError
+from coreset.engine.errors import MismatchError, ResourceError, UsageError
 from coreset.engine.files import Location
-from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, fold, params_json, part_numbers
-from coreset.keys import check_keys, embedded_before, plain_key, prefixed_key, rewrite_keys, written_keys
+from coreset.keys import check_keys, embedded_before, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
-from coreset.sources.decoding import decoded_apart
 from coreset.sources.pairs import Limits
-from coreset.sources.pictures import MAX_PIXELS, BadPictureError
+from coreset.sources.pictures import MAX_PIXELS
 from coreset.sources.readers import read_pairs
-from coreset.sources.tars import Pair, Reject, Shard, read_sidecar
+from coreset.sources.tars import Reject, Shard, read_sidecar
 
 if TYPE_CHECKING:
-    import torch
+    from coreset.encoder import Choice
 
-    from coreset.encoder import Choice, Encoder
-
-S = TypeVar("S")
 T = TypeVar("T")
 AUTO = "auto"
+PILLOW, DRAFT = "pillow", "draft"
 BROKEN = ("truncated_shard", "damaged_shard", "expansion_limit")
 """Reasons that leave unknown how many samples a source had, unless a sidecar says it."""
 
@@ -46,15 +38,16 @@ BROKEN = ("truncated_shard", "damaged_shard", "expansion_limit")
 class EmbedParams:
     """Parameters of `embed`; the defaults are the paper's.
 
-    `weights` and `decoder` are found out when the stage is planned, and recorded.
+    `weights`, `dimension` and `fitting_batch` are found out when the stage is planned, and recorded.
     """
 
     stage: ClassVar[str] = "embed"
-    rule: ClassVar[int] = 1
+    rule: ClassVar[int] = 2
     redo: ClassVar[frozenset[str]] = frozenset({"prefix_keys"})
 
     model: str = field(
-        default="ViT-L-14", metadata={"help": "an open_clip model: NAME, local-dir:FOLDER or hf-hub:NAME"}
+        default="ViT-L-14",
+        metadata={"help": "an open_clip model: NAME, local-dir:FOLDER or hf-hub:NAME; or encoder:NAME, your own"},
     )
     pretrained: str | None = field(
         default="openai", metadata={"help": "a tag of open_clip's, a weights file or a folder"}
@@ -71,8 +64,18 @@ class EmbedParams:
     allow_missing_caption: bool = field(
         default=False, metadata={"help": "embed pictures without a caption too; they get no text rank"}
     )
-    decoder: str = field(default="pillow", metadata={"found": True})
+    keep_text_vectors: bool = field(
+        default=False, metadata={"help": "write the vectors of the captions too, beside those of the pictures"}
+    )
+    decoder: str = field(
+        default=PILLOW,
+        metadata={
+            "help": "pillow; or draft: a JPEG is decoded at 1/2, 1/4 or 1/8 where that is twice what the model reads"
+        },
+    )
     weights: str = field(default="", metadata={"found": True})
+    dimension: int = field(default=0, metadata={"found": True})
+    fitting_batch: int = field(default=0, metadata={"found": True})
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -84,6 +87,8 @@ class EmbedParams:
             raise UsageError(f"max_pixels {self.max_pixels} must be at least 1.")
         if self.quick_gelu not in {AUTO, "yes", "no"}:
             raise UsageError(f"quick_gelu {self.quick_gelu} must be auto, yes or no.")
+        if self.decoder not in {PILLOW, DRAFT}:
+            raise UsageError(f"--decoder {self.decoder} is not known; use {PILLOW} or {DRAFT}.")
 
 
 def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]:
@@ -107,6 +112,7 @@ def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]
     weights = encoder.found_weights(asked.model, pretrained)
     quick_gelu = weights.quick_gelu if asked.quick_gelu == AUTO else asked.quick_gelu == "yes"
     is_file = pretrained is not None and os.path.exists(pretrained)
+    batch = found.get("fitting_batch") if found.get("batch_size") == asked.batch_size else None
     params = dataclasses.replace(
         asked,
         model="local-dir" if schema == "local-dir" else asked.model,
@@ -116,6 +122,8 @@ def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]
         precision=precision,
         threads=threads,
         weights=weights.sha256,
+        dimension=found.get("dimension", 0),
+        fitting_batch=batch or asked.batch_size,
     )
     choice = encoder.Choice(
         asked.model,
@@ -123,24 +131,53 @@ def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]
         quick_gelu,
         device,
         precision,
-        asked.batch_size,
+        params.fitting_batch,
         threads,
     )
     return params, choice
 
 
+def tried(
+    folder: Location, params: EmbedParams, choice: Choice, execute: Execute, say: Callable[[str], None]
+) -> tuple[EmbedParams, Choice]:
+    """The same once the model has been loaded and has its memory, where the folder was not filled by it before.
+
+    A model that cannot be loaded is refused before what is there goes. If memory runs out, half the batch is tried
+    once, and recorded, so that the same command asks for it again.
+
+    Raises:
+        InputError: The model cannot be loaded.
+        ResourceError: Not even half a batch fits into the memory.
+    """
+    if embeds_alike(folder, params):
+        return params, choice
+    needs = Needs(threads=choice.threads)
+    try:
+        dimension = fold([partial(vector_dimension, choice)], max, execute, needs)
+    except ResourceError:
+        if choice.batch_size == 1:
+            raise
+        choice = dataclasses.replace(choice, batch_size=choice.batch_size // 2)
+        say(
+            f"a batch of {params.fitting_batch} does not fit into the memory; {choice.batch_size} is tried and recorded"
+        )
+        dimension = fold([partial(vector_dimension, choice)], max, execute, needs)
+    return dataclasses.replace(params, dimension=dimension or 0, fitting_batch=choice.batch_size), choice
+
+
 def embed_stage(
     folder: Location, shards: Sequence[Shard], params: EmbedParams, choice: Choice, execute: Execute
 ) -> Stage:
-    """Plan `rows/`: one part per shard, numbered in the order in which shards were first seen."""
+    """Plan `rows/`: one part per shard, numbered in the order in which shards were first seen.
+
+    `params` and `choice` come from `resolved` and then from `tried`.
+    """
     by_name = {shard.name: shard for shard in shards}
     numbers = part_numbers(folder, by_name)
     identities = {name: {"size": by_name[name].size, "part": number} for name, number in numbers.items()}
     needs = Needs(threads=choice.threads)
 
     def tasks() -> Iterator[Task]:
-        if not embeds_alike(folder, params):  # a model that cannot be loaded is refused before what is there goes
-            fold([partial(vector_dimension, choice)], max, execute, needs)
         for name, number in numbers.items():
             identity = {"name": name, "size": by_name[name].size}
             yield Task(files.join(folder, number), write_rows, (by_name[name], params, choice), identity)
@@ -159,14 +196,22 @@ def embeds_alike(folder: Location, params: EmbedParams) -> bool:
 
 
 def vector_dimension(choice: Choice) -> int:
-    """How many numbers a vector of a model has; loads it, and keeps it for the tasks of this process.
+    """How many numbers a vector of a model has; the model is kept for the tasks of this process.
 
     Raises:
         InputError: It cannot be loaded.
+        ResourceError: A batch does not fit into the memory.
     """
-    from coreset.encoder import loaded_encoder
+    from PIL import Image
 
-    return int(loaded_encoder(choice).dimension)
+    from coreset.encoder import as_array, loaded_encoder
+    from coreset.encoder.own import OWN
+
+    encoder = loaded_encoder(choice)
+    if choice.device != "cpu" or choice.model.startswith(OWN):  # memory is short there, or its need not known
+        blank = encoder.prepared(Image.new("RGB", (64, 64)))
+        as_array(encoder.image_vectors([blank] * choice.batch_size))
+    return int(encoder.dimension)
 
 
 def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) -> Summary:
@@ -177,119 +222,31 @@ def write_rows(shard: Shard, params: EmbedParams, choice: Choice, part: Part) ->
     from coreset.encoder import loaded_encoder
 
     encoder = loaded_encoder(choice)
+    if encoder.dimension != params.dimension:
+        raise MismatchError(
+            f"{choice.name} gives vectors of {encoder.dimension} numbers, and this run has some of {params.dimension}; "
+            f"use another --run, or --overwrite to make it anew."
+        )
     rejects: list[Reject] = []
     vectors = rows.VectorsWriter(part.file(rows.VECTORS), None, encoder.dimension)
+    texts = rows.VectorsWriter(part.file(rows.TEXTS), None, encoder.dimension) if params.keep_text_vectors else None
     table = rows.PartTable(part, rows.ROWS)
     limits = Limits(allow_missing_caption=params.allow_missing_caption)
-    for pairs, images, cosines in embedded_pairs(read_pairs(shard, limits), encoder, params, choice, rejects):
-        table.write(row_table(pairs, cosines, shard.name, vectors.rows, params.prefix_keys))
-        vectors.write(images.astype(np.float16))
-        ticker.add(len(pairs))
-    vectors.close()
+    how = How(choice.batch_size, choice.threads, params.max_pixels, params.decoder == DRAFT)
+    for found in embedded_pairs(read_pairs(shard, limits), encoder, how, rejects):
+        table.write(row_table(found.pairs, found.cosines, shard.name, vectors.rows, params.prefix_keys))
+        vectors.write(found.images.astype(np.float16))
+        if texts is not None:
+            texts.write(np.where(np.isnan(found.cosines)[:, None], 0, found.texts).astype(np.float16))
+    for writer in (vectors, texts):
+        if writer is not None:
+            writer.close()
     write_quarantine(EmbedParams.stage, rejects, shard.name, part)
     quarantined = sum(reject.rows for reject in rejects)
     summary = {"samples": table.rows + quarantined, "rows": table.rows, "quarantined": quarantined}
     is_broken = any(reject.reason in BROKEN for reject in rejects)
     incomplete = is_broken and ((sidecar := read_sidecar(shard)) is None or sidecar.samples is None)
     return table.close({**summary, "incomplete": int(incomplete)}, **written_keys(params.prefix_keys, identity))
-
-
-def embedded_pairs(
-    pairs: Iterable[Pair | Reject], encoder: Encoder, params: EmbedParams, choice: Choice, rejects: list[Reject]
-) -> Iterator[tuple[list[Pair], Float32[np.ndarray, "b d"], Float32[np.ndarray, "b"]]]:
-    """Pairs in order, a batch at a time, with unit image vectors and text cosines; bad ones join `rejects`.
-
-    The cosine is NaN where there is no caption.
-    """
-    ready = prepared_pairs(pairs, encoder, params.max_pixels, 2 * choice.batch_size, choice.threads, rejects)
-    while batch := list(islice(ready, choice.batch_size)):
-        kept = [pair for pair, _ in batch]
-        images = encoder.image_vectors([picture for _, picture in batch])
-        texts = encoder.text_vectors([pair.caption or "" for pair in kept])
-        cosines = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
-        good = finite_rows(images, cosines)
-        rejects.extend(
-            Reject(pair.key, pair.row, "not_finite", "the model gave NaN, infinity or a zero vector", 1)
-            for pair, fine in zip(kept, good, strict=True)
-            if not fine
-        )
-        cosines[[pair.caption is None for pair in kept]] = np.nan
-        yield [pair for pair, fine in zip(kept, good, strict=True) if fine], images[good], cosines[good]
-
-
-def finite_rows(images: Float32[np.ndarray, "b d"], cosines: Float32[np.ndarray, "b"]) -> Bool[np.ndarray, "b"]:
-    """Which rows have a vector of length 1 and a cosine that is a number.
-
-    Example:
-        >>> finite_rows(np.float32([[1, 0], [0, 0], [np.nan, 1]]), np.float32([0.5, 0.5, 0.5]))
-        array([ True, False, False])
-    """
-    norms = np.linalg.norm(images, axis=1)
-    good: Bool[np.ndarray, "b"] = (np.abs(norms - 1) < 1e-3) & np.isfinite(cosines)
-    return good
-
-
-def prepared_pairs(
-    pairs: Iterable[Pair | Reject], encoder: Encoder, max_pixels: int, window: int, threads: int, rejects: list[Reject]
-) -> Iterator[tuple[Pair, torch.Tensor]]:
-    """Pairs whose picture decodes, with what the model reads; decoded ahead, yielded in order."""
-
-    def prepared(pair: Pair | Reject) -> tuple[Pair, torch.Tensor] | Reject:
-        if isinstance(pair, Reject):
-            return pair
-        try:
-            return pair, encoder.prepared(decoded_apart(pair.image, max_pixels))
-        except BadPictureError as error:
-            return Reject(pair.key, pair.row, error.reason, error.detail, 1)
-
-    with ThreadPoolExecutor(threads) as pool:
-        for result in ordered_ahead(pool, prepared, pairs, window):
-            if isinstance(result, Reject):
-                rejects.append(result)
-            else:
-                yield result
-
-
-def ordered_ahead(pool: ThreadPoolExecutor, call: Callable[[S], T], values: Iterable[S], window: int) -> Iterator[T]:
-    """Results in the order of the values, at most `window` of them computed ahead.
-
-    Example:
-        >>> with ThreadPoolExecutor(2) as pool:
-        ...     list(ordered_ahead(pool, lambda x: x * x, [1, 2, 3], window=2))
-        [1, 4, 9]
-    """
-    waiting: deque[Future[T]] = deque()
-    for value in values:
-        waiting.append(pool.submit(call, value))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def row_table(
-    pairs: Sequence[Pair], cosines: Float32[np.ndarray, "b"], source: str, first_row: int, prefix: bool
-) -> pa.Table:
-    """The rows of some embedded pairs; `first_row` is the first one's row in the vectors file."""
-    name = partial(prefixed_key, source) if prefix else plain_key
-    keys = [name(pair.key) for pair in pairs]
-    columns = {
-        "key": keys,
-        "url": [pair.url for pair in pairs],
-        "caption": [pair.caption for pair in pairs],
-        "text_cosine": pa.array(cosines, pa.float32(), mask=np.isnan(cosines)),
-        "key_hash": rows.key_hashes(keys),
-        "source": [source] * len(pairs),
-        "source_row": [pair.row for pair in pairs],
-        "vector_row": np.arange(first_row, first_row + len(pairs)),
-        "image_offset": [pair.image_offset for pair in pairs],
-        "image_bytes": [None if pair.image_offset is None else pair.image_size for pair in pairs],
-        "width": [pair.width for pair in pairs],
-        "height": [pair.height for pair in pairs],
-        "sha256": [pair.hashes.get("sha256") for pair in pairs],
-        "md5": [pair.hashes.get("md5") for pair in pairs],
-    }
-    return pa.table(columns, schema=rows.ROWS)
 
 
 def embedding_identity(shard: Shard, params: EmbedParams) -> str:

@@ -39,6 +39,11 @@ MissingCaption = Annotated[
         "--allow-missing-caption/--refuse-missing-caption", help="embed.allow_missing_caption", show_default=False
     ),
 ]
+KeepTextVectors = Annotated[
+    bool | None,
+    typer.Option("--keep-text-vectors/--drop-text-vectors", help="embed.keep_text_vectors", show_default=False),
+]
+Decoder = Annotated[str | None, typer.Option("--decoder", help="embed.decoder", show_default=False)]
 PrefixSources = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="import.prefix_keys", show_default=False)
 ]

@@ -14,6 +14,7 @@ from coreset.cli.flags import (
     CentroidRank,
     Centroids,
     Clusters,
+    Decoder,
     Device,
     Exclude,
     Features,
@@ -22,6 +23,7 @@ from coreset.cli.flags import (
     Format,
     Keep,
     KeepFraction,
+    KeepTextVectors,
     MetadataFolder,
     MissingCaption,
     Model,
@@ -130,6 +132,8 @@ def embed(
     batch_size: BatchSize = None,
     prefix_keys: PrefixKeys = None,
     allow_missing_caption: MissingCaption = None,
+    keep_text_vectors: KeepTextVectors = None,
+    decoder: Decoder = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -153,6 +157,8 @@ def embed(
         batch_size=batch_size,
         prefix_keys=prefix_keys,
         allow_missing_caption=allow_missing_caption,
+        keep_text_vectors=keep_text_vectors,
+        decoder=decoder,
     )
     recipe = with_stages(local_recipe(shards), embed=params)
     if dry_run:
