@@ -16,7 +16,18 @@ import coreset
 ROOT = Path(coreset.__file__).parent
 STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_rows", "import_samples")
-BESIDE_STAGES = (*IMPORT, "embed_rows", "exclude", "keys", "quarantine", "slices", "vectors")
+EMBED = ("embed_params", "embed_rows", "embed_table")
+BESIDE_STAGES = (*IMPORT, *EMBED, "exclude", "keys", "quarantine", "slices", "vectors")
+    *IMPORT,
+    "embed_params",
+    "embed_rows",
+    "embed_table",
+    "exclude",
+    "keys",
+    "quarantine",
+    "slices",
+    "vectors",
+)
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -36,7 +47,9 @@ MAY_IMPORT_OF_CORESET = {
     **{
         stage: {stage, *BESIDE_STAGES, "encoder", "rows", "account", "numeric", "sources", "engine"} for stage in STAGES
     },
-    "embed_rows": {"encoder", "sources", "rows", "keys", "engine"},
+    "embed_params": {"encoder", "sources", "engine"},
+    "embed_rows": {"encoder", "sources", "engine"},
+    "embed_table": {"sources", "rows", "keys"},
     "recipe": {*STAGES, "sources", "rows", "engine"},
     "demo": {"encoder"},
 }
@@ -55,7 +68,7 @@ MAY_BE_IMPORTED_BY = {
         "account.py",
         "exclude.py",
         "import_rows.py",
-        "embed_rows.py",
+        "embed_table.py",
         "sources/",
         "results/",
         *(f"{stage}.py" for stage in STAGES),

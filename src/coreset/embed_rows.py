@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Float32
 from PIL import Image
 
-from coreset import rows
 from coreset.engine.progress import ticker
-from coreset.keys import plain_key, prefixed_key
 from coreset.sources.decoding import pixels_apart
 from coreset.sources.pairs import Pair, Reject
 from coreset.sources.pictures import BadPictureError
@@ -230,28 +226,3 @@ def ordered_ahead(pool: ThreadPoolExecutor, call: Callable[[S], T], values: Iter
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def row_table(
-    pairs: Sequence[Pair], cosines: Float32[np.ndarray, "b"], source: str, first_row: int, prefix: bool
-) -> pa.Table:
-    """The rows of some embedded pairs; `first_row` is the first one's row in the vectors file."""
-    name = partial(prefixed_key, source) if prefix else plain_key
-    keys = [name(pair.key) for pair in pairs]
-    columns = {
-        "key": keys,
-        "url": [pair.url for pair in pairs],
-        "caption": [pair.caption for pair in pairs],
-        "text_cosine": pa.array(cosines, pa.float32(), mask=np.isnan(cosines)),
-        "key_hash": rows.key_hashes(keys),
-        "source": [source] * len(pairs),
-        "source_row": [pair.row for pair in pairs],
-        "vector_row": np.arange(first_row, first_row + len(pairs)),
-        "image_offset": [pair.image_offset for pair in pairs],
-        "image_bytes": [None if pair.image_offset is None else pair.image_size for pair in pairs],
-        "width": [pair.width for pair in pairs],
-        "height": [pair.height for pair in pairs],
-        "sha256": [pair.hashes.get("sha256") for pair in pairs],
-        "md5": [pair.hashes.get("md5") for pair in pairs],
-    }
-    return pa.table(columns, schema=rows.ROWS)

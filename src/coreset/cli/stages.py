@@ -33,6 +33,7 @@ from coreset.cli.flags import (
     PrefixKeys,
     PrefixSources,
     Pretrained,
+    Reuse,
     Seed,
     Shards,
     TextColumn,
@@ -134,6 +135,7 @@ def embed(
     allow_missing_caption: MissingCaption = None,
     keep_text_vectors: KeepTextVectors = None,
     decoder: Decoder = None,
+    reuse: Reuse = None,
     run: RunFolder = "run",
     workers: Workers = 1,
     memory: Memory = None,
@@ -159,6 +161,7 @@ def embed(
         allow_missing_caption=allow_missing_caption,
         keep_text_vectors=keep_text_vectors,
         decoder=decoder,
+        reuse=reuse,
     )
     recipe = with_stages(local_recipe(shards), embed=params)
     if dry_run:
