@@ -228,7 +228,7 @@ def operations(model: str, captions: list[str]) -> float:
     tokens = open_clip.get_tokenizer(model)(captions)
     texts = CaptionTower(tower, tokens.shape[1])
     with torch.inference_mode(), FlopCounterMode(display=False) as counted:
-        for rows, length in texts.groups(tokens, BATCH):
+        for rows, length, _ in texts.groups(tokens, BATCH):
             texts.vectors(tokens[rows, :length])
         whole = counted.get_total_flops() / len(captions)
     size = tower.visual.image_size

@@ -18,16 +18,6 @@ STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_rows", "import_samples")
 EMBED = ("embed_params", "embed_rows", "embed_table")
 BESIDE_STAGES = (*IMPORT, *EMBED, "exclude", "keys", "quarantine", "slices", "vectors")
-    *IMPORT,
-    "embed_params",
-    "embed_rows",
-    "embed_table",
-    "exclude",
-    "keys",
-    "quarantine",
-    "slices",
-    "vectors",
-)
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 

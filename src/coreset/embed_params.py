@@ -176,13 +176,14 @@ def vector_dimension(choice: Choice) -> int:
     """
     from PIL import Image
 
-    from coreset.encoder import as_array, loaded_encoder
+    from coreset.encoder import as_array, loaded_encoder, memory_said
     from coreset.encoder.own import OWN
 
     encoder = loaded_encoder(choice)
     if choice.device != "cpu" or choice.model.startswith(OWN):  # memory is short there, or its need not known
         blank = encoder.prepared(Image.new("RGB", (64, 64)))
-        as_array(encoder.image_vectors([blank] * choice.batch_size))
+        with memory_said(choice):
+            as_array(encoder.image_vectors([blank] * choice.batch_size))
     return int(encoder.dimension)
 
 

@@ -74,7 +74,7 @@ def test_a_text_tower_is_cut_only_where_nothing_behind_the_end_is_seen(kind: str
 def test_a_caption_is_called_with_the_shortest_length_that_holds_it(kind: str, named: Callable[[str], str]) -> None:
     tokens = open_clip.get_tokenizer(named(kind))(captions())
     tower = CaptionTower(open_clip.create_model(named(kind)).eval(), tokens.shape[1])
-    called = {int(row): length for rows, length in tower.groups(tokens, 8) for row in rows}
+    called = {int(row): length for rows, length, _ in tower.groups(tokens, 8) for row in rows}
     ends = {row: int((tokens[row] == 49407).int().argmax()) + 1 for row in range(len(tokens))}
     assert called == {row: next(length for length in tower.lengths if length >= end) for row, end in ends.items()}
     assert set(called.values()) == set(tower.lengths)

@@ -21,6 +21,9 @@ from torch import nn
 LENGTHS = (8, 16, 24, 40)
 """Tokens to which a tower is cut; a caption belongs to the first that holds all of it, else to the whole tower."""
 
+TOKENS = 4
+"""Tokens of one call for each picture of a batch; larger calls were no faster."""
+
 
 class CausalAttention(nn.Module):
     """Self-attention in which no token sees a later one: torch's own, without a copy of the input in each layer."""
@@ -63,13 +66,18 @@ class CaptionTower:
         found: torch.Tensor = self._towers[tokens.shape[1]].encode_text(tokens)
         return found
 
-    def groups(self, tokens: Int64[torch.Tensor, "n context"], batch: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Which rows to call the tower with together, and cut to what length; a row's length is its own affair."""
+    def groups(self, tokens: Int64[torch.Tensor, "n context"], batch: int) -> Iterator[tuple[np.ndarray, int, int]]:
+        """Which rows to call the tower with together, cut to what length, and how many rows each such call has.
+
+        A row's length is its own affair. Calls of all lengths have about as many tokens, so that of the few rows that
+        are long not many are missing to a full call.
+        """
         lengths = self._fitting(tokens)
         for length in self.lengths:
             rows = np.flatnonzero(lengths == length)
-            for start in range(0, len(rows), batch):
-                yield rows[start : start + batch], length
+            many = max(1, TOKENS * batch // length)
+            for start in range(0, len(rows), many):
+                yield rows[start : start + many], length, many
 
     def _fitting(self, tokens: Int64[torch.Tensor, "n context"]) -> Int64[np.ndarray, "n"]:
         if len(self.lengths) == 1:

@@ -11,10 +11,12 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.factory import load_state_dict
 from safetensors import SafetensorError
 
 from coreset.encoder.choice import Choice, Encoder
-from coreset.encoder.open_clip_model import OpenClipEncoder, is_out_of_memory
+from coreset.encoder.memory import is_out_of_memory
+from coreset.encoder.open_clip_model import OpenClipEncoder
 from coreset.encoder.own import OWN, own_encoder
 from coreset.encoder.quiet import quiet
 from coreset.engine.errors import InputError, ResourceError
@@ -77,7 +79,7 @@ def differing_keys(choice: Choice) -> str:
     try:
         with quiet():
             model = open_clip.create_model(choice.model, choice.pretrained, load_weights=False, pretrained_text=False)
-            held = open_clip.load_state_dict(found_weights(choice.model, choice.pretrained).location)
+            held = load_state_dict(found_weights(choice.model, choice.pretrained).location)
     except Exception:  # noqa: BLE001  whatever speaks against it, the error that is being explained was first
         return ""
     return difference({key: _shape(value) for key, value in held.items()}, _shapes(model))

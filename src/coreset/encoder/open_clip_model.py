@@ -15,8 +15,8 @@ from torch import nn
 from coreset.encoder.captions import CaptionTower
 from coreset.encoder.choice import Choice
 from coreset.encoder.found import PRECISIONS
+from coreset.encoder.memory import memory_said
 from coreset.encoder.quiet import quiet
-from coreset.engine.errors import ResourceError
 from coreset.sources.fitting import Fit, fitted
 
 CAPTIONS = 4096
@@ -65,23 +65,19 @@ class OpenClipEncoder:
 
     def image_vectors(self, prepared: list[torch.Tensor]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
         """A float32 vector of length 1 for each prepared picture, at most a batch of them."""
-        pixels = self._placed(self._padded(torch.stack(prepared)))
+        pixels = self._placed(padded(torch.stack(prepared), self._choice.batch_size))
         return self._unit(lambda: self._model.encode_image(self._normalised(pixels)), len(prepared))
 
     def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "n d"]:
         """A float32 vector of length 1 for each caption, any number of them."""
         tokens = self._tokenizer(captions)
         pieces = []
-        for rows, length in self._tower.groups(tokens, self._choice.batch_size):
-            cut = self._placed(self._padded(tokens[rows, :length]))
+        for rows, length, many in self._tower.groups(tokens, self._choice.batch_size):
+            cut = self._placed(padded(tokens[rows, :length], many))
             pieces.append((rows, self._unit(lambda cut=cut: self._tower.vectors(cut), len(rows))))
         order = np.concatenate([rows for rows, _ in pieces])
         found: np.ndarray[Any, Any] = np.concatenate([np.asarray(unit.cpu()) for _, unit in pieces])
         return found[np.argsort(order)]
-
-    def _padded(self, batch: torch.Tensor) -> torch.Tensor:
-        short = self._choice.batch_size - len(batch)
-        return torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short > 0 else batch
 
     def _placed(self, batch: torch.Tensor) -> torch.Tensor:
         """On the device; to a GPU the copy runs beside what is computed there."""
@@ -96,20 +92,24 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def _unit(self, encode: Any, count: int) -> torch.Tensor:  # noqa: ANN401
-        with _calling:
+        with _calling, memory_said(self._choice):
             threads = torch.get_num_threads()
             torch.set_num_threads(self._choice.threads)
             try:
                 return nn.functional.normalize(encode()[:count].float(), dim=-1)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise ResourceError(
-                    f"A batch of {self._choice.batch_size} does not fit into the memory of {self._choice.device} "
-                    f"beside {self._choice.name}; use a smaller --batch-size."
-                ) from error
             finally:
                 torch.set_num_threads(threads)
+
+
+def padded(batch: torch.Tensor, rows: int) -> torch.Tensor:
+    """A batch of at least so many rows: the last one again and again, so that the shape of a call never changes.
+
+    Example:
+        >>> padded(torch.tensor([[1], [2]]), 4).tolist()
+        [[1], [2], [2], [2]]
+    """
+    short = rows - len(batch)
+    return torch.cat([batch, batch[-1:].expand(short, *batch.shape[1:])]) if short > 0 else batch
 
 
 def loaded_model(choice: Choice, device: torch.device) -> Any:  # noqa: ANN401  open_clip has no types
@@ -160,16 +160,6 @@ def fit_of_config(asked: dict[str, Any]) -> Fit:
     height, width = (size, size) if isinstance(size, int) else size
     smooth = "bilinear" if asked["interpolation"] == "bilinear" else "bicubic"
     return Fit(height, width, asked["resize_mode"] or "shortest", smooth, asked["fill_color"] or 0)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory ran out, of a GPU or of this machine.
-
-    Example:
-        >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory")), is_out_of_memory(RuntimeError("shapes"))
-        (True, False)
-    """
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _channels(values: Any, device: torch.device) -> torch.Tensor:  # noqa: ANN401  a number or three of them
