@@ -50,8 +50,25 @@ def device_here(device: str) -> str:
     return f"cuda:{(int(number) - 1 if number.isdigit() else 0) % max(1, torch.cuda.device_count())}"
 
 
+def fresh_encoder(choice: Choice, **ways: Any) -> Encoder:  # noqa: ANN401  what the encoder has
+    """An encoder of its own, called in another way: `fit`, or `numbers` by which pixels are normalised.
+
+    Raises:
+        InputError: As `loaded_encoder`.
+        ResourceError: Likewise.
+    """
+    encoder = _made(choice)
+    if isinstance(encoder, OpenClipEncoder):
+        encoder.changed(**ways)
+    return encoder
+
+
 @lru_cache(maxsize=1)
 def _loaded(choice: Choice) -> Encoder:
+    return _made(choice)
+
+
+def _made(choice: Choice) -> Encoder:
     if choice.model.startswith(OWN):
         return own_encoder(choice)
     try:

@@ -22,6 +22,9 @@ from coreset.sources.fitting import Fit, fitted
 CAPTIONS = 4096
 """Captions that are sorted by length together: so many that few batches of a length are not full."""
 
+Numbers = tuple[tuple[float, ...], tuple[float, ...]]
+"""What is taken from each colour of a pixel, and what it is divided by."""
+
 _calling = threading.Lock()
 """One call of a model at a time: the number of threads is the whole process's, and memory is for one batch."""
 
@@ -58,6 +61,12 @@ class OpenClipEncoder:
         layers = (layer for layer in self._model.visual.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
         self._dtype = next(layers).weight.dtype
         self.dimension = self.text_vectors([""]).shape[1]
+
+    def changed(self, fit: Fit | None = None, numbers: Numbers | None = None) -> None:
+        """Call the model in another way than its own: to see what explains vectors that differ."""
+        self.fit = fit or self.fit
+        if numbers is not None:
+            self._mean, self._std = (_channels(values, self._device) for values in numbers)
 
     def prepared(self, image: Image.Image) -> torch.Tensor:
         """The pixels that the model reads of an RGB picture: uint8 (height, width, 3)."""
