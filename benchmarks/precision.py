@@ -2,9 +2,9 @@
 
 ``python benchmarks/precision.py [--model ViT-B-32] [--pictures 256]``
 
-Cosines: of pictures and captions of the demo's shards, with random weights of ``--model``, and with the demo's model. Fates:
-the demo's selection with float32 and with bfloat16, which leaves the demo's vision tower in float32 because it is made of
-convolutions; and once with that tower in bfloat16 too, which coreset does not do, to see what it would cost.
+Cosines: of pictures and captions of the demo's shards, with random weights of ``--model``, and with the demo's model.
+Fates: the demo's selection with float32 and with bfloat16, which leaves the demo's vision tower in float32 because it is
+made of convolutions; and once with that tower in bfloat16 too, which coreset does not do, to see what it would cost.
 """
 
 import argparse
@@ -52,6 +52,9 @@ def show_cosines(name: str, choice: Choice, pairs: list[Pair], rough: str = "bfl
         found = np.quantile((one * two).sum(1), SHARES)
         said = ", ".join(f"{cosine:.6f} at {share:.1%}" for share, cosine in zip(SHARES, found, strict=True))
         print(f"{name}, {len(one)} {what}: {said}", flush=True)
+    moved = np.abs(exact[0] @ exact[0].T - other[0] @ other[0].T)
+    shown = ", ".join(f"{np.quantile(moved, share):.6f} ({share:.1%})" for share in (0.5, 0.99, 1.0))
+    print(f"{name}: the cosine of two pictures moves by at most {shown}", flush=True)
 
 
 def fates(precision: str, folder: str) -> dict[str, str]:
@@ -97,7 +100,7 @@ def main() -> None:
         from coreset.encoder.loading import _loaded
 
         _loaded.cache_clear()
-        with mock.patch.object(towers, "is_convolutional", lambda tower: False):
+        with mock.patch.object(towers, "is_convolutional", return_value=False):
             show_cosines("the demo's model, convolutions too", demo, every)
             show_fates("the demo in bfloat16, convolutions too", exact, fates("bfloat16", f"{place}/all"))
 

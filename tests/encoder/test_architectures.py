@@ -98,4 +98,4 @@ def test_bfloat16_is_close_to_float32(kind: str, named: Callable[[str], str]) ->
         found[precision] = images, as_array(encoder.text_vectors(captions()))
     for exact, rough in zip(*found.values(), strict=True):
         assert np.quantile((exact * rough).sum(1), 0.001) >= 0.999
-        assert np.abs(exact - rough).max() > 0 or kind == "resnet"
+        assert np.abs(exact - rough).max() > 0 or (kind == "resnet" and exact.shape[0] == 64)
