@@ -3,8 +3,8 @@
 ``python benchmarks/precision.py [--model ViT-B-32] [--pictures 256]``
 
 Cosines: of pictures and captions of the demo's shards, with random weights of ``--model``, and with the demo's model.
-Fates: the demo's selection with float32 and with bfloat16, which leaves the demo's vision tower in float32 because it is
-made of convolutions; and once with that tower in bfloat16 too, which coreset does not do, to see what it would cost.
+Fates: the demo's selection with float32 and with bfloat16, which leaves the demo's vision tower in float32 because it
+is made of convolutions; and once with that tower in bfloat16 too, which coreset does not do, to see what it would cost.
 """
 
 import argparse

@@ -148,8 +148,9 @@ def is_convolutional(tower: nn.Module) -> bool:
     with their float32 ones. So such a tower stays in float32.
 
     Example:
-        >>> is_convolutional(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))), is_convolutional(nn.Conv2d(3, 8, 8))
-        (True, False)
+        >>> one = nn.Conv2d(3, 3, 8)
+        >>> is_convolutional(one), is_convolutional(nn.Sequential(one, nn.Conv2d(3, 8, 3)))
+        (False, True)
     """
     return sum(isinstance(layer, nn.Conv2d) for layer in tower.modules()) > 1
 
