@@ -28,7 +28,8 @@ import pyarrow as pa
 from coreset import rows
 from coreset.account import note_root
 from coreset.dedup import DedupParams
-from coreset.embed import EmbedParams, row_table
+from coreset.embed import EmbedParams
+from coreset.embed_table import row_table
 from coreset.engine.local import in_process, on_processes
 from coreset.engine.stage import Execute, Part, Parts, Stage, Summary, Task, complete
 from coreset.pipeline import Run, clustered, deduplicated, sampled

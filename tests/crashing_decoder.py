@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from coreset.sources import decoding
+from coreset.sources import decoding_process
 from coreset.sources.pictures import decoded
 
 DEATHS = {b"SEGV": signal.SIGSEGV, b"ABRT": signal.SIGABRT, b"KILL": signal.SIGKILL}
 
 
-def decoded_or_dead(content: bytes, max_pixels: int):
+def decoded_or_dead(content: bytes, max_pixels: int, *fitting):
     if b"*WAIT*" in content:
         time.sleep(3600)
     if b"*ONCE*" in content and not (mark := Path(sys.argv[1])).exists():
@@ -25,9 +25,9 @@ def decoded_or_dead(content: bytes, max_pixels: int):
             os.kill(os.getpid(), number)
     if b"*MEMORY*" in content:
         raise MemoryError
-    return decoded(content, max_pixels)
+    return decoded(content, max_pixels, *fitting)
 
 
 if __name__ == "__main__":
-    decoding.decoded = decoded_or_dead
-    decoding.serve(sys.stdin.buffer, sys.stdout.buffer)
+    decoding_process.decoded = decoded_or_dead
+    decoding_process.serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -470,7 +470,7 @@ def test_more_in_quarantine_than_allowed_is_said_after_all_is_done(place: Path) 
     ("arguments", "parts"),
     [
         (["embed", "--batch-size", "8"], ["batch_size = 16", "8 is asked for"]),
-        (["embed", "--precision", "bfloat16"], ["precision = float32", "bfloat16"]),
+        (["embed", "--precision", "float16"], ["precision = ", "float16"]),
         (["dedup", "--clusters", "4"], ["clusters = 3", "4 is asked for"]),
     ],
     ids=["embed", "precision", "clusters"],

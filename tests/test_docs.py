@@ -144,7 +144,7 @@ def test_bunny_is_the_defaults_with_sources() -> None:
         if name == "import":  # the paper begins with tars
             continue
         unsaid = {field.name for field in settable(params)} - said[name].keys()
-        assert unsaid <= {"centroids", "exclude"}, f"[{name}] does not say {unsaid}"
+        assert unsaid <= {"centroids", "exclude", "reuse"}, f"[{name}] does not say {unsaid}"
     for line in location.read_text().splitlines():
         if "=" in line and not line.startswith("#"):
             assert re.search(r"# (paper|scripts|coreset|LAION-2B)\b.*", line), line

@@ -16,7 +16,8 @@ import coreset
 ROOT = Path(coreset.__file__).parent
 STAGES = ("embed", "import_", "cluster", "forest", "dedup", "sample")
 IMPORT = ("import_captions", "import_rows", "import_samples")
-BESIDE_STAGES = (*IMPORT, "exclude", "keys", "quarantine", "slices", "vectors")
+EMBED = ("embed_params", "embed_rows", "embed_table")
+BESIDE_STAGES = (*IMPORT, *EMBED, "exclude", "keys", "quarantine", "slices", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results", "mixture")
 HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
 
@@ -36,6 +37,9 @@ MAY_IMPORT_OF_CORESET = {
     **{
         stage: {stage, *BESIDE_STAGES, "encoder", "rows", "account", "numeric", "sources", "engine"} for stage in STAGES
     },
+    "embed_params": {"encoder", "sources", "engine"},
+    "embed_rows": {"encoder", "sources", "engine"},
+    "embed_table": {"sources", "rows", "keys"},
     "recipe": {*STAGES, "sources", "rows", "engine"},
     "demo": {"encoder"},
     "mixture": {"mixture", "recipe", "engine"},
@@ -44,9 +48,9 @@ MAY_IMPORT_OF_CORESET = {
 
 MAY_BE_IMPORTED_BY = {
     "faiss": ("numeric/kmeans.py",),
-    "open_clip": ("encoder.py",),
+    "open_clip": ("encoder/",),
     "ray": ("engine/on_ray.py",),
-    "torch": ("encoder.py", "numeric/", "embed.py"),
+    "torch": ("encoder/", "numeric/", "embed_rows.py"),
     "pyarrow": (
         "rows.py",
         "keys.py",
@@ -56,12 +60,13 @@ MAY_BE_IMPORTED_BY = {
         "exclude.py",
         "import_captions.py",
         "import_rows.py",
+        "embed_table.py",
         "sources/",
         "results/",
         *(f"{stage}.py" for stage in STAGES),
     ),
 }
-"""Libraries and the only modules that may import them; `embed.py` names torch for the type checker only."""
+"""Libraries and the only modules that may import them; `embed_rows.py` names torch for the type checker only."""
 
 
 def modules() -> list[str]:

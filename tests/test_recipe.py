@@ -16,7 +16,10 @@ from coreset.recipe import STAGES, Recipe, changed, parsed_recipe, read_recipe, 
 
 BAD = {
     "key": ("[dedup]\ntreshold = 1", "dedup.treshold is not known; did you mean threshold?"),
-    "key of nothing like it": ("[dedup]\nxyz = 1", "dedup.xyz is not known; known are threshold, keep, seed."),
+    "key of nothing like it": (
+        "[dedup]\nxyz = 1",
+        "dedup.xyz is not known; known are threshold, keep, seed, min_kept_cosine.",
+    ),
     "section": ("[smaple]\nn = 1", "smaple is not known; did you mean sample?"),
     "top": ("inputs = []", "inputs is not known; did you mean input?"),
     "found out, not set": ('[embed]\nweights = "x"', "embed.weights is not known"),

@@ -109,8 +109,10 @@ def embedded_before(location: Location, identity: str) -> bool:
 def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
     """Write a part again with other keys and the same vectors."""
     before = part.location + PARQUET
-    with part.file(rows.VECTORS) as file, files.local_path(part.location + rows.VECTORS).open("rb") as vectors:
-        shutil.copyfileobj(vectors, file, 8 << 20)
+    for suffix in (rows.VECTORS, rows.TEXTS):
+        if files.size_of(part.location + suffix) is not None:
+            with part.file(suffix) as file, files.local_path(part.location + suffix).open("rb") as vectors:
+                shutil.copyfileobj(vectors, file, 8 << 20)
     quarantine = quarantine_suffix("embed", part)
     kept = os.path.normpath(files.join(os.path.dirname(part.location), quarantine))
     if files.size_of(kept) is not None:

@@ -79,7 +79,10 @@ def embedded(run: Run, recipe: Recipe) -> Parts:
     run.progress.note(f"{len(shards):,} shard(s); loading {model_name(recipe)}")
     params, choice = embed.resolved(recipe.embed, run.at("rows"))
     run.progress.note(f"device {params.device}, {params.precision}, {params.threads} thread(s)")
-    stage = embed.embed_stage(run.at("rows"), shards, params, choice, run.execute)
+    if not run.overwrite:
+        check_plan(embed.embed_stage(run.at("rows"), shards, params, choice, run.execute, recipe.embed.reuse))
+    params, choice = embed.tried(run.at("rows"), params, choice, run.execute, run.progress.note)
+    stage = embed.embed_stage(run.at("rows"), shards, params, choice, run.execute, recipe.embed.reuse)
     return completed(run, stage, input_root(shards))
 
 

@@ -196,7 +196,7 @@ def typed(name: str, section: Mapping[str, Any], params: type[Params], field: da
 
 def anchored(values: dict[str, Any], base: str) -> dict[str, Any]:
     """Paths among a section's values, made to start from the recipe's folder."""
-    for name in ("pretrained", "centroids", "exclude", "text_embeddings", "metadata"):
+    for name in ("pretrained", "centroids", "exclude", "reuse", "text_embeddings", "metadata"):
         path = values.get(name)
         if path and (name != "pretrained" or os.path.exists(os.path.join(base, path))):
             values[name] = os.path.join(base, path)

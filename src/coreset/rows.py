@@ -31,7 +31,7 @@ REPEATED = ("source", "reason", "kept_key")
 BATCH_ROWS = 1 << 16
 """Rows of a table that are read at a time where only some of them are needed."""
 
-VECTORS = ".npy"
+VECTORS, TEXTS = ".npy", ".text.npy"
 OFFSETS = ".offsets.npy"
 
 

@@ -62,6 +62,12 @@ MissingText = Annotated[
         "--allow-missing-caption/--refuse-missing-caption", help="import.allow_missing_caption", show_default=False
     ),
 ]
+KeepTextVectors = Annotated[
+    bool | None,
+    typer.Option("--keep-text-vectors/--drop-text-vectors", help="embed.keep_text_vectors", show_default=False),
+]
+Reuse = Annotated[str | None, typer.Option("--reuse", help="embed.reuse", show_default=False)]
+Decoder = Annotated[str | None, typer.Option("--decoder", help="embed.decoder", show_default=False)]
 PrefixSources = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="import.prefix_keys", show_default=False)
 ]

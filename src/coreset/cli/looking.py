@@ -11,7 +11,10 @@ from coreset.cli.flags import (
     Features,
     Format,
     MetadataFolder,
+    Model,
+    Precision,
     PrefixSources,
+    Pretrained,
     TextColumn,
     TextFolder,
     VectorColumn,
@@ -38,6 +41,13 @@ def inspect(
     text_embeddings: TextFolder = None,
     metadata: MetadataFolder = None,
     prefix_keys: PrefixSources = None,
+    parity: Annotated[
+        str | None,
+        typer.Option("--parity", metavar="FOLDER", help="Compute some of its vectors again from the shards in PATH."),
+    ] = None,
+    model: Model = None,
+    pretrained: Pretrained = None,
+    precision: Precision = None,
     json: Json = False,
 ) -> None:
     """Say what an input is, whether it is whole, what a run of it would cost and what to type next; does no work."""
@@ -45,6 +55,13 @@ def inspect(
     from coreset.recipe import changed
     from coreset.results.inspect.inspect import inspect as inspected
 
+    if parity is not None:
+        from coreset.cli.parity import parity_result
+        from coreset.results.inspect.parity import parity as compared
+
+        asked = changed(local_recipe().embed, model=model, pretrained=pretrained, precision=precision)
+        parity_result(compared(parity, paths, asked), json)
+        return
     params = changed(
         local_recipe().import_,
         format=format,

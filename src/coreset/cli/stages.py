@@ -15,6 +15,7 @@ from coreset.cli.flags import (
     CentroidRank,
     Centroids,
     Clusters,
+    Decoder,
     Device,
     Exclude,
     Features,
@@ -23,6 +24,7 @@ from coreset.cli.flags import (
     Format,
     Keep,
     KeepFraction,
+    KeepTextVectors,
     MetadataFolder,
     MinKeptCosine,
     MissingCaption,
@@ -34,6 +36,7 @@ from coreset.cli.flags import (
     PrefixKeys,
     PrefixSources,
     Pretrained,
+    Reuse,
     Seed,
     Shards,
     TextColumn,
@@ -142,6 +145,9 @@ def embed(
     batch_size: BatchSize = None,
     prefix_keys: PrefixKeys = None,
     allow_missing_caption: MissingCaption = None,
+    keep_text_vectors: KeepTextVectors = None,
+    decoder: Decoder = None,
+    reuse: Reuse = None,
     run: RunFolder = "run",
     workers: Workers = None,
     ray: Ray = None,
@@ -166,6 +172,9 @@ def embed(
         batch_size=batch_size,
         prefix_keys=prefix_keys,
         allow_missing_caption=allow_missing_caption,
+        keep_text_vectors=keep_text_vectors,
+        decoder=decoder,
+        reuse=reuse,
     )
     recipe = with_stages(local_recipe(shards), embed=params)
     if dry_run:

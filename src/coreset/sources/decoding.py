@@ -1,37 +1,39 @@
 """Pictures decoded in processes of their own: what makes a decoder crash costs one picture, not the run.
 
-A process decodes one picture after the other: it reads ``length, max_pixels`` and the bytes from its standard input,
-and writes ``status, width, height, length`` and either the pixels or the reason to its standard output. It ends when
-its input does, so that none outlives the process that started it, however that one ends.
+What such a process does stands in `coreset.sources.decoding_process`. It ends when its input does, so that none
+outlives the process that started it, however that one ends.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import json
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 from typing import IO, cast
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from coreset.engine.errors import ResourceError
-from coreset.sources.pictures import MAX_PIXELS, BadPictureError, decoded
+from coreset.sources.decoding_process import ANSWER, QUESTION
+from coreset.sources.fitting import Fit
+from coreset.sources.pictures import MAX_PIXELS, BadPictureError
 
-_PROGRAM = "import sys; from coreset.sources.decoding import serve; serve(sys.stdin.buffer, sys.stdout.buffer)"
+_PROGRAM = "import sys; from coreset.sources.decoding_process import serve; serve(sys.stdin.buffer, sys.stdout.buffer)"
 COMMAND = (sys.executable, "-P", "-c", _PROGRAM)
 DEADLINE = 300.0
 """Seconds without an answer after which a decoder counts as stuck."""
 ATTEMPTS = 2
 """How often a picture whose decoder dies is tried, each time in a fresh process."""
 
-_QUESTION = struct.Struct("<QQ")
-_ANSWER = struct.Struct("<?QQQ")
+Pixels = UInt8[np.ndarray, "height width 3"]
 
 
 class DecoderDiedError(Exception):
@@ -55,8 +57,8 @@ class Decoder:
         )
         self._pipes = cast("tuple[IO[bytes], IO[bytes]]", (self._process.stdin, self._process.stdout))
 
-    def decoded(self, content: bytes, max_pixels: int) -> Image.Image:
-        """As `coreset.sources.pictures.decoded`.
+    def pixels(self, content: bytes, max_pixels: int, fit: Fit | None, draft: bool) -> Pixels:
+        """The pixels of `coreset.sources.pictures.decoded`.
 
         Raises:
             BadPictureError: The picture cannot be used.
@@ -64,22 +66,23 @@ class Decoder:
         """
         stdin, stdout = self._pipes
         try:
-            stdin.write(_QUESTION.pack(len(content), max_pixels))
+            how = fit.to_json() if fit else b""
+            stdin.write(QUESTION.pack(len(content), max_pixels, len(how), draft) + how)
             stdin.write(content)
             stdin.flush()
             readable, _, _ = select.select([stdout], [], [], DEADLINE)
-            header = stdout.read(_ANSWER.size) if readable else b""
-            if len(header) < _ANSWER.size:
+            header = stdout.read(ANSWER.size) if readable else b""
+            if len(header) < ANSWER.size:
                 raise EOFError
-            is_picture, width, height, length = _ANSWER.unpack(header)
-            answer = stdout.read(length)
-            if len(answer) < length:
+            is_picture, width, height, length = ANSWER.unpack(header)
+            answer = bytearray(length)
+            if cast("io.BufferedReader", stdout).readinto(answer) < length:
                 raise EOFError
         except (EOFError, BrokenPipeError) as error:
             raise DecoderDiedError(self._ended()) from error
         if not is_picture:
             raise BadPictureError(*json.loads(answer))
-        return Image.frombytes("RGB", (width, height), answer)
+        return np.frombuffer(answer, np.uint8).reshape(height, width, 3)
 
     def _ended(self) -> int:
         """The exit code; a process that is stuck is killed by a signal that says so."""
@@ -105,7 +108,12 @@ os.register_at_fork(after_in_child=_idle.clear)  # those belong to the other pro
 
 
 def decoded_apart(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """As `coreset.sources.pictures.decoded`, but in another process, which may crash.
+    """As `coreset.sources.pictures.decoded`, but in another process, which may crash; see `pixels_apart`."""
+    return Image.fromarray(pixels_apart(content, max_pixels))
+
+
+def pixels_apart(content: bytes, max_pixels: int = MAX_PIXELS, fit: Fit | None = None, draft: bool = False) -> Pixels:
+    """The pixels of `coreset.sources.pictures.decoded`, decoded in another process, which may crash.
 
     As many processes are started as threads call this at the same time, and they are kept for the next picture.
 
@@ -117,13 +125,13 @@ def decoded_apart(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         >>> import io
         >>> file = io.BytesIO()
         >>> Image.new("RGB", (2, 1), (1, 2, 3)).save(file, "PNG")
-        >>> decoded_apart(file.getvalue()).getpixel((1, 0))
-        (1, 2, 3)
+        >>> pixels_apart(file.getvalue()).tolist()
+        [[[1, 2, 3], [1, 2, 3]]]
     """
     for attempt in range(1, ATTEMPTS + 1):
         decoder = _taken(fresh=attempt > 1)
         try:
-            image = decoder.decoded(content, max_pixels)
+            pixels = decoder.pixels(content, max_pixels, fit, draft)
         except BadPictureError:
             _idle.append(decoder)
             raise
@@ -132,7 +140,7 @@ def decoded_apart(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
                 raise _explained(died.code) from died
         else:
             _idle.append(decoder)
-            return image
+            return pixels
     raise AssertionError("unreachable")
 
 
@@ -158,23 +166,3 @@ def _explained(code: int) -> Exception:
 def _close_idle() -> None:
     while _idle:
         _idle.pop().close()
-
-
-def serve(questions: IO[bytes], answers: IO[bytes]) -> None:
-    """Decode what comes until no more does."""
-    while len(header := questions.read(_QUESTION.size)) == _QUESTION.size:
-        length, max_pixels = _QUESTION.unpack(header)
-        content = questions.read(length)
-        if len(content) < length:
-            return
-        try:
-            image = decoded(content, max_pixels)
-        except BadPictureError as error:
-            said = json.dumps([error.reason, error.detail]).encode()
-            answers.write(_ANSWER.pack(False, 0, 0, len(said)))
-            answers.write(said)
-        else:
-            pixels = image.tobytes()
-            answers.write(_ANSWER.pack(True, image.width, image.height, len(pixels)))
-            answers.write(pixels)
-        answers.flush()

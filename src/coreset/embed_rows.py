@@ -1,0 +1,228 @@
+"""The pairs of one shard to vectors and rows: decoded ahead, called in batches of one shape, put in order again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Float32
+from PIL import Image
+
+from coreset.engine.progress import ticker
+from coreset.sources.decoding import pixels_apart
+from coreset.sources.pairs import Pair, Reject
+from coreset.sources.pictures import BadPictureError
+
+if TYPE_CHECKING:
+    import torch
+
+    from coreset.encoder import Encoder
+
+    Ready: TypeAlias = "torch.Tensor | np.ndarray[Any, Any]"
+    """What a model reads for a picture, or the vector itself where it is known."""
+
+S = TypeVar("S")
+T = TypeVar("T")
+WINDOW = 4096
+"""Rows whose captions are called together, sorted by length; their pictures are not held."""
+UNDER_WAY = 2
+"""Batches that a device may have before the vectors of the first are waited for."""
+
+
+Known = Callable[[Pair], Float32[np.ndarray, "d"] | None]
+
+
+def nothing_known(pair: Pair) -> None:
+    """No vector is known before it is computed."""
+
+
+@dataclass(frozen=True)
+class How:
+    """What decides the vectors besides the encoder.
+
+    Attributes:
+        batch_size: pictures in one call of the model
+        threads: of decoding
+        max_pixels: larger pictures are refused undecoded
+        draft: whether JPEGs are decoded smaller where that is enough
+    """
+
+    batch_size: int
+    threads: int
+    max_pixels: int
+    draft: bool = False
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Some pairs in the order of their shard; row i of each array is of pair i.
+
+    Attributes:
+        pairs: without their pictures' bytes
+        images: of length 1
+        texts: of length 1; of an empty caption where there is none
+        cosines: of picture and caption; NaN where there is no caption
+    """
+
+    pairs: list[Pair]
+    images: Float32[np.ndarray, "n d"]
+    texts: Float32[np.ndarray, "n d"]
+    cosines: Float32[np.ndarray, "n"]
+
+
+def embedded_pairs(
+    pairs: Iterable[Pair | Reject], encoder: Encoder, how: How, rejects: list[Reject], known: Known = nothing_known
+) -> Iterator[Embedded]:
+    """Pairs in order, with unit vectors and text cosines, about a window at a time; bad ones join `rejects`.
+
+    `known` gives the image vector of a pair that need not be computed.
+    """
+    kept: list[Pair] = []
+    images: list[Float32[np.ndarray, "b d"]] = []
+    for some, vectors in with_images(prepared_pairs(pairs, encoder, how, rejects, known), encoder, how.batch_size):
+        kept += some
+        images.append(vectors)
+        if len(kept) >= WINDOW:
+            yield finished(kept, images, encoder, how, rejects)
+            kept, images = [], []
+    if kept:
+        yield finished(kept, images, encoder, how, rejects)
+
+
+def finished(
+    kept: list[Pair], vectors: list[Float32[np.ndarray, "b d"]], encoder: Encoder, how: How, rejects: list[Reject]
+) -> Embedded:
+    """A window with the vectors of its captions; rows that are not finite join `rejects`."""
+    images = np.concatenate(vectors)
+    texts = caption_vectors([pair.caption or "" for pair in kept], encoder, how.batch_size)
+    cosines = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
+    good = finite_rows(images, cosines)
+    rejects.extend(
+        Reject(pair.key, pair.row, "not_finite", "the model gave NaN, infinity or a zero vector", 1)
+        for pair, fine in zip(kept, good, strict=True)
+        if not fine
+    )
+    cosines[[pair.caption is None for pair in kept]] = np.nan
+    left = [pair for pair, fine in zip(kept, good, strict=True) if fine]
+    return Embedded(left, images[good], texts[good], cosines[good])
+
+
+def caption_vectors(captions: list[str], encoder: Encoder, batch_size: int) -> Float32[np.ndarray, "n d"]:
+    """A vector for each caption; as many at once as the encoder likes."""
+    from coreset.encoder import as_array, captions_at_once
+
+    many = captions_at_once(encoder, batch_size)
+    starts = range(0, len(captions), many)
+    return np.concatenate([as_array(encoder.text_vectors(captions[start : start + many])) for start in starts])
+
+
+def with_images(
+    ready: Iterable[tuple[Pair, Ready]], encoder: Encoder, batch_size: int
+) -> Iterator[tuple[list[Pair], Float32[np.ndarray, "b d"]]]:
+    """Pairs with their image vectors, a batch at a time; a device has the next one before the last is waited for."""
+    called: deque[Callable[[], tuple[list[Pair], Float32[np.ndarray, "b d"]]]] = deque()
+    for batch in batches_of(ready, batch_size):
+        called.append(called_batch(batch, encoder))
+        ticker.add(len(batch))
+        if len(called) == UNDER_WAY:
+            yield called.popleft()()
+    for waiting in called:
+        yield waiting()
+
+
+def batches_of(ready: Iterable[tuple[Pair, Ready]], batch_size: int) -> Iterator[list[tuple[Pair, Ready]]]:
+    """Pairs in order, of which at most `batch_size` have a picture for the model; the others' vectors are known."""
+    batch: list[tuple[Pair, Ready]] = []
+    pictures = 0
+    for pair, found in ready:
+        batch.append((pair, found))
+        pictures += not isinstance(found, np.ndarray)
+        if pictures == batch_size or len(batch) == WINDOW:
+            yield batch
+            batch, pictures = [], 0
+    if batch:
+        yield batch
+
+
+def called_batch(
+    batch: list[tuple[Pair, Ready]], encoder: Encoder
+) -> Callable[[], tuple[list[Pair], Float32[np.ndarray, "b d"]]]:
+    """Calls the model with the pictures of a batch; what comes back waits for it and puts all vectors in order."""
+    from coreset.encoder import as_array
+
+    pictures = [found for _, found in batch if not isinstance(found, np.ndarray)]
+    computed = encoder.image_vectors(pictures) if pictures else None
+    kept = [dataclasses.replace(pair, image=b"") for pair, _ in batch]
+    given = {place: found for place, (_, found) in enumerate(batch) if isinstance(found, np.ndarray)}
+
+    def waited() -> tuple[list[Pair], Float32[np.ndarray, "b d"]]:
+        vectors = np.empty((len(batch), encoder.dimension), np.float32)
+        if computed is not None:
+            vectors[[place for place in range(len(batch)) if place not in given]] = as_array(computed)
+        for place, vector in given.items():
+            vectors[place] = vector
+        return kept, vectors
+
+    return waited
+
+
+def finite_rows(images: Float32[np.ndarray, "b d"], cosines: Float32[np.ndarray, "b"]) -> Bool[np.ndarray, "b"]:
+    """Which rows have a vector of length 1 and a cosine that is a number.
+
+    Example:
+        >>> finite_rows(np.float32([[1, 0], [0, 0], [np.nan, 1]]), np.float32([0.5, 0.5, 0.5]))
+        array([ True, False, False])
+    """
+    norms = np.linalg.norm(images, axis=1)
+    good: Bool[np.ndarray, "b"] = (np.abs(norms - 1) < 1e-3) & np.isfinite(cosines)
+    return good
+
+
+def prepared_pairs(
+    pairs: Iterable[Pair | Reject], encoder: Encoder, how: How, rejects: list[Reject], known: Known = nothing_known
+) -> Iterator[tuple[Pair, Ready]]:
+    """Pairs whose picture decodes, with what the model reads; decoded ahead, yielded in order."""
+    from coreset.encoder import fit_of
+
+    fit = fit_of(encoder)
+
+    def prepared(pair: Pair | Reject) -> tuple[Pair, Ready] | Reject:
+        if isinstance(pair, Reject):
+            return pair
+        vector = known(pair)
+        if vector is not None:
+            return pair, vector
+        try:
+            pixels = pixels_apart(pair.image, how.max_pixels, fit, how.draft)
+        except BadPictureError as error:
+            return Reject(pair.key, pair.row, error.reason, error.detail, 1)
+        return pair, encoder.prepared(Image.fromarray(pixels))
+
+    with ThreadPoolExecutor(how.threads) as pool:
+        for result in ordered_ahead(pool, prepared, pairs, 2 * how.batch_size):
+            if isinstance(result, Reject):
+                rejects.append(result)
+            else:
+                yield result
+
+
+def ordered_ahead(pool: ThreadPoolExecutor, call: Callable[[S], T], values: Iterable[S], window: int) -> Iterator[T]:
+    """Results in the order of the values, at most `window` of them computed ahead.
+
+    Example:
+        >>> with ThreadPoolExecutor(2) as pool:
+        ...     list(ordered_ahead(pool, lambda x: x * x, [1, 2, 3], window=2))
+        [1, 4, 9]
+    """
+    waiting: deque[Future[T]] = deque()
+    for value in values:
+        waiting.append(pool.submit(call, value))
+        if len(waiting) >= window:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

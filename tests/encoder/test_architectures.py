@@ -1,0 +1,101 @@
+"""Every architecture against open_clip called directly, and its text tower cut against the whole one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from models import ARCHITECTURES, WORDS, write_model
+from PIL import Image
+
+from coreset.encoder import Choice, as_array, loaded_encoder
+from coreset.encoder.captions import LENGTHS, CaptionTower
+
+CUT = {"clip", "resnet", "eva", "eos"}
+"""Those whose text towers may be cut."""
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The name of a model of an architecture, written when it is first asked for."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def name(kind: str) -> str:
+        return f"local-dir:{folder / kind}" if (folder / kind).exists() else write_model(folder / kind, kind)
+
+    return name
+
+
+def choice(model: str, precision: str = "float32") -> Choice:
+    return Choice(model, None, quick_gelu=False, device="cpu", precision=precision, batch_size=8, threads=1)
+
+
+def pictures(count: int = 20) -> list[Image.Image]:
+    draw = np.random.default_rng(0)
+    sizes = draw.integers(20, 90, (count, 2))
+    return [Image.fromarray(draw.integers(0, 256, (h, w, 3), np.uint8)) for h, w in sizes]
+
+
+def captions(count: int = 40, longest: int = 60) -> list[str]:
+    """Of every length, the first one empty, the last one longer than any context."""
+    draw = np.random.default_rng(1)
+    return [" ".join(draw.choice(WORDS, longest * place // (count - 1))) for place in range(count)]
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_vectors_are_those_of_open_clip_called_directly(kind: str, named: Callable[[str], str]) -> None:
+    if kind == "siglip":
+        pytest.importorskip("transformers")
+    model, _, preprocess = open_clip.create_model_and_transforms(named(kind))
+    model.eval()
+    tokens = open_clip.get_tokenizer(named(kind))(captions())
+    with torch.inference_mode():
+        images = model.encode_image(torch.stack([preprocess(image) for image in pictures()]), normalize=True)
+        texts = model.encode_text(tokens, normalize=True)
+    encoder = loaded_encoder(choice(named(kind)))
+    prepared = [encoder.prepared(image) for image in pictures()]
+    found = np.concatenate([as_array(encoder.image_vectors(prepared[start : start + 8])) for start in (0, 8, 16)])
+    np.testing.assert_allclose(found, images, atol=2e-6)
+    np.testing.assert_allclose(as_array(encoder.text_vectors(captions())), texts, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_a_text_tower_is_cut_only_where_nothing_behind_the_end_is_seen(kind: str, named: Callable[[str], str]) -> None:
+    context = ARCHITECTURES[kind]["text_cfg"]["context_length"]
+    model = open_clip.create_model(named(kind)).eval()
+    expected = (*(length for length in LENGTHS if length < context), context) if kind in CUT else (context,)
+    assert CaptionTower(model, context).lengths == expected
+
+
+@pytest.mark.parametrize("kind", sorted(CUT))
+def test_a_caption_is_called_with_the_shortest_length_that_holds_it(kind: str, named: Callable[[str], str]) -> None:
+    tokens = open_clip.get_tokenizer(named(kind))(captions())
+    tower = CaptionTower(open_clip.create_model(named(kind)).eval(), tokens.shape[1])
+    called = {int(row): length for rows, length, _ in tower.groups(tokens, 8) for row in rows}
+    ends = {row: int((tokens[row] == 49407).int().argmax()) + 1 for row in range(len(tokens))}
+    assert called == {row: next(length for length in tower.lengths if length >= end) for row, end in ends.items()}
+    assert set(called.values()) == set(tower.lengths)
+
+
+def test_a_caption_is_the_same_whatever_stands_beside_it(named: Callable[[str], str]) -> None:
+    encoder = loaded_encoder(choice(named("clip")))
+    together = as_array(encoder.text_vectors(captions()))
+    alone = np.concatenate([as_array(encoder.text_vectors([caption])) for caption in captions()])
+    assert np.array_equal(together, alone)
+
+
+@pytest.mark.parametrize("kind", ["clip", "resnet", "eva"])
+def test_bfloat16_is_close_to_float32(kind: str, named: Callable[[str], str]) -> None:
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        encoder = loaded_encoder(choice(named(kind), precision))
+        prepared = [encoder.prepared(image) for image in pictures(64)]
+        batches = [prepared[start : start + 8] for start in range(0, 64, 8)]
+        images = np.concatenate([as_array(encoder.image_vectors(batch)) for batch in batches])
+        found[precision] = images, as_array(encoder.text_vectors(captions()))
+    for exact, rough in zip(*found.values(), strict=True):
+        assert np.quantile((exact * rough).sum(1), 0.001) >= 0.999
+        assert np.abs(exact - rough).max() > 0 or (kind == "resnet" and exact.shape[0] == 64)
