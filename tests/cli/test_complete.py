@@ -11,7 +11,7 @@ import pytest
 
 from coreset.cli.complete import VALUES, recipes, run_folders
 from coreset.dedup import KEEP
-from coreset.encoder import PRECISIONS
+from coreset.encoder.found import PRECISIONS
 from coreset.import_ import COSINES, FEATURES
 from coreset.sources.embeddings import AUTO, FORMATS
 
