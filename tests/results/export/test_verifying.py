@@ -38,7 +38,7 @@ def images(out: Path) -> list[Path]:
 DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a picture is gone": ("llava", lambda out: images(out)[3].unlink(), "is missing"),
     "a picture changed": ("llava", lambda out: images(out)[3].write_bytes(b"GIF89a"), "has other bytes"),
-    "the list changed": ("llava", lambda out: swap(out / "coreset.json", b"table 3", b"fable 3"), "has other bytes"),
+    "the list changed": ("llava", lambda out: swap(out / "coreset.json", b'"gpt"', b'"gqt"'), "has other bytes"),
     "the list is gone": ("llava", lambda out: (out / "coreset.json").unlink(), "is missing"),
     "a tar changed": ("webdataset", lambda out: swap(out / "00001.tar", b"ustar", b"ustaz"), "has other bytes"),
     "a tar is gone": ("webdataset", lambda out: (out / "00001.tar").unlink(), "is missing"),
