@@ -22,6 +22,7 @@ def main() -> None:
     """Run a command; a user's mistake gets one sentence on stderr, never a traceback."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits for another leaves its core to decoding
     try:
         app(standalone_mode=True)
     except CoresetError as error:
