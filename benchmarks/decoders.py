@@ -8,7 +8,6 @@ Pillow's resizing. Cosines are of the demo's model, to Pillow's.
 """
 
 import argparse
-import io
 import statistics
 import time
 from collections.abc import Callable
@@ -16,13 +15,13 @@ from importlib import import_module
 
 import numpy as np
 import torch
-from embed_vs_peers import pairs_of
+from embed_vs_peers import enlarged, pairs_of
 from PIL import Image
 
 from coreset.demo import FOLDER, demo_choice
 from coreset.encoder import as_array, loaded_encoder
 from coreset.sources.fitting import Fit, fitted
-from coreset.sources.pictures import BadPictureError, decoded
+from coreset.sources.pictures import decoded
 
 FIT = Fit(224, 224)
 
@@ -46,16 +45,6 @@ METHODS: dict[str, Callable[[bytes], Image.Image]] = {
 }
 
 
-def enlarged(content: bytes, side: int) -> bytes:
-    """A JPEG whose longer side is `side`."""
-    image = decoded(content)
-    scale = side / max(image.size)
-    file = io.BytesIO()
-    size = (round(image.width * scale), round(image.height * scale))
-    image.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 def milliseconds(method: Callable[[bytes], Image.Image], content: bytes) -> float:
     """Of processor time, the best of three."""
     times = []
@@ -76,12 +65,7 @@ def main() -> None:
     encoder = loaded_encoder(demo_choice())
     pictures = [pair.image for pair in pairs_of([f"{FOLDER}/shards/*/*.tar"], given.pictures)]
     for side in given.sides:
-        contents = []
-        for picture in pictures:
-            try:
-                contents.append(enlarged(picture, side))
-            except BadPictureError:
-                continue
+        contents = [enlarged(picture, side) for picture in pictures]
         exact: np.ndarray | None = None
         for name, method in METHODS.items():
             try:

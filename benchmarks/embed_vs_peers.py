@@ -1,8 +1,8 @@
 """Embedding the same shards with coreset, with a plain float32 loop over open_clip, and with clip-retrieval.
 
 ``python benchmarks/embed_vs_peers.py [--shards GLOB ...] [--pictures 300] [--repeats 3] [--clip-retrieval VENV]``
-``python benchmarks/embed_vs_peers.py --demo-model`` compares with a bare decoding loop instead: there the demo's tiny
-model embeds, and decoding is most of the work.
+``python benchmarks/embed_vs_peers.py --demo-model [--side 1024]`` compares the demo's tiny model with a bare decoding
+loop instead: of large pictures decoding is most of the work.
 
 All have the same weights: random ones of ``--model``, saved once. The methods take turns, each in a process of its own,
 ``--repeats`` times; the medians count, because times on a shared machine move. The time is that of the loop from the
@@ -13,6 +13,8 @@ for all pictures less what it takes for one.
 """
 
 import argparse
+import dataclasses
+import io
 import json
 import os
 import resource
@@ -26,14 +28,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
 import webdataset
 from memory import TreeSampler
+from PIL import Image
 
 from coreset.demo import FOLDER, MODEL
 from coreset.sources import decoding
 from coreset.sources.pairs import Pair
+from coreset.sources.pictures import BadPictureError, decoded
 from coreset.sources.readers import read_pairs
 from coreset.sources.shards import find_shards
 
@@ -53,6 +56,19 @@ def pairs_of(patterns: list[str], most: int) -> Iterator[Pair]:
             elif found < most:
                 found += 1
                 yield pair
+
+
+def enlarged(content: bytes, side: int) -> bytes:
+    """A JPEG of the same picture whose longer side is `side`; the same bytes if it cannot be decoded."""
+    try:
+        image = decoded(content)
+    except BadPictureError:
+        return content
+    scale = side / max(image.size)
+    file = io.BytesIO()
+    size = (round(image.width * scale), round(image.height * scale))
+    image.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def write_tar(file: Path, pairs: list[Pair]) -> None:
@@ -100,10 +116,7 @@ def coreset_loop(tar: Path, model: str, weights: str, precision: str, threads: i
 
 def plain_loop(tar: Path, model: str, weights: str, precision: str, threads: int) -> Numbers:  # noqa: ARG001
     """What one writes first: a loop over open_clip in float32, a batch at a time."""
-    import io
-
     import open_clip
-    from PIL import Image
 
     torch.set_num_threads(threads)
     tower, _, preprocess = open_clip.create_model_and_transforms(model, pretrained=weights or None)
@@ -124,15 +137,21 @@ def decoding_loop(tar: Path, model: str, weights: str, precision: str, threads: 
     """Nothing but reading, decoding and resizing, in as many threads of one process."""
     from coreset.embed import EmbedParams, resolved
     from coreset.encoder import fit_of, loaded_encoder
-    from coreset.sources.pictures import decoded
 
     params = EmbedParams(model, weights or None, precision=precision, batch_size=BATCH, threads=threads)
     fit = fit_of(loaded_encoder(resolved(params, "/nowhere")[1]))
     clock = Clock()
+
+    def decodes(content: bytes) -> bool:
+        try:
+            return bool(decoded(content, fit=fit).tobytes())
+        except BadPictureError:
+            return False
+
     with ThreadPoolExecutor(threads) as pool:
         (shard,) = find_shards([str(tar)])
         contents = [pair.image for pair in read_pairs(shard) if isinstance(pair, Pair)]
-        count = sum(1 for _ in pool.map(lambda content: np.asarray(decoded(content, fit=fit)), contents))
+        count = sum(pool.map(decodes, contents))
     return {"pictures": count, **clock.read()}
 
 
@@ -164,7 +183,8 @@ def measured(method: str, tar: Path, given: argparse.Namespace, weights: str) ->
     """One method in a process of its own."""
     program = [sys.executable, __file__, "--only", method, "--shards", str(tar), "--weights", weights]
     program += ["--model", given.model, "--precision", given.precision, "--threads", str(given.threads)]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if method == "coreset" else {}  # as the command sets it
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env={**os.environ, **waiting})
     with TreeSampler(process.pid) as sampler:
         said, _ = process.communicate()
     if process.returncode:
@@ -260,6 +280,8 @@ def ratios(ours: list[Numbers], theirs: list[Numbers], what: str) -> str:
 def compare(given: argparse.Namespace) -> None:
     """All methods in turn, and what comes of them."""
     pairs = list(pairs_of(given.shards, given.pictures))
+    if given.side:
+        pairs = [dataclasses.replace(pair, image=enlarged(pair.image, given.side)) for pair in pairs]
     runs: dict[str, list[Numbers]] = {}
     with tempfile.TemporaryDirectory() as place:
         one, tar = Path(place, "one/00000.tar"), Path(place, "all/00000.tar")
@@ -299,6 +321,7 @@ def main() -> None:
     flags.add_argument("--precision", default="bfloat16")
     flags.add_argument("--threads", type=int, default=2)
     flags.add_argument("--clip-retrieval", metavar="VENV")
+    flags.add_argument("--side", type=int, help="enlarge the pictures to so many pixels first")
     flags.add_argument("--demo-model", action="store_true")
     flags.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
     flags.add_argument("--weights", default="", help=argparse.SUPPRESS)

@@ -26,6 +26,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a caption shows a mark
             stream.reconfigure(errors="replace")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits for another leaves its core to decoding
     try:
         app(standalone_mode=True)
     except CoresetError as error:

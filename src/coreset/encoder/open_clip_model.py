@@ -96,7 +96,9 @@ class OpenClipEncoder:
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """What torchvision's ToTensor and Normalize make of each picture, for all of them at once."""
-        numbers = pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255)
+        layout = torch.channels_last if is_convolutional(self._model.visual) else torch.contiguous_format
+        pixels = pixels.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        numbers = pixels.to(torch.float32).div_(255)
         return numbers.sub_(self._mean).div_(self._std).to(self._dtype)
 
     @torch.inference_mode()
@@ -126,6 +128,8 @@ def loaded_model(choice: Choice, device: torch.device) -> Any:  # noqa: ANN401  
     model = _created(choice, PRECISIONS[choice.precision], device)
     if choice.precision == "bfloat16" and is_convolutional(model.visual):
         model.visual = _created(choice, PRECISIONS["float32"], device).visual
+    if is_convolutional(model.visual):
+        model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU; of no use to a transformer
     return model.eval().requires_grad_(False)
 
 
