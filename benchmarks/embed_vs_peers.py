@@ -205,7 +205,7 @@ def clip_retrieval(venv: str, tars: tuple[Path, Path], given: argparse.Namespace
                 "input_format": "webdataset",
                 "clip_model": f"open_clip:{given.model}/{weights}",
                 "batch_size": BATCH,
-                "num_prepro_workers": given.threads,
+                "num_prepro_workers": 1,  # more need more tars, and wait for ever without
                 "enable_wandb": False,
                 "use_jit": False,
                 "output_partition_count": 1,
