@@ -139,6 +139,14 @@ def check_histograms(found: Numbers, rows: list[dict[str, Any]]) -> None:
         assert histogram.total(name) == places.total()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_components_with_a_bound_may_hang_together_below_the_threshold(tmp_path: Path, seed: int) -> None:
+    given = with_rejects(seed)
+    selected_from(tmp_path, given, DedupParams(0.86, min_kept_cosine=0.3), WIDE)
+    rows = package.rows_with_fate(str(tmp_path)).to_pylist()
+    check_components(report_numbers.report_numbers(str(tmp_path)), rows, given)
+
+
 @pytest.mark.parametrize("seed", [1, 4])
 def test_pieces_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     run = selected(tmp_path, with_rejects(seed))

@@ -79,13 +79,27 @@ def chains(run: Location, n: int = 20, execute: Execute = in_process, memory: in
     levels = levels_below(found.params.threshold)
     calls = (partial(part_stretched, where, levels, n) for where in found.dedup.locations())
     told = fold(calls, Stretched.__add__, execute, Needs(memory)) or stretched(components_of([]), levels, n)
-    searches = chain_calls(run, found, pa.concat_tables([told.farthest, told.largest]), memory)
-    named = fold(searches, dict.__or__, execute, Needs(memory)) or {}
-    lists = ([named[one] for one in names_of(table)] for table in (told.farthest, told.largest))
+    names = [names_of(table) for table in (told.farthest, told.largest)]
+    named = named_components(found, [*names[0], *names[1]], execute, memory)
+    lists = ([named[one] for one in some] for some in names)
     farthest, largest = map(tuple, lists)
     counts = zip(levels, told.counts[1:].tolist(), told.rows[1:].tolist(), strict=True)
     sums = (int(told.counts[0]), int(told.rows[0]), tuple(Level(*one) for one in counts))
     return Chains(found.params.threshold, found.params.min_kept_cosine, *sums, farthest, largest)
+
+
+def named_components(
+    found: Deduplicated, names: Sequence[tuple[int, str]], execute: Execute = in_process, memory: int = 1 << 30
+) -> dict[tuple[int, str], StretchedComponent]:
+    """Some components of two rows or more with their weakest links, by cluster and kept key.
+
+    Args:
+        found: stages 2 and 3 of the run
+        names: cluster and kept key of each
+        execute: the engine
+        memory: bytes that one task may use
+    """
+    return fold(chain_calls(found, names, memory), dict.__or__, execute, Needs(memory)) or {}
 
 
 def levels_below(threshold: float) -> list[float]:
@@ -141,12 +155,12 @@ def names_of(table: pa.Table) -> list[tuple[int, str]]:
     return list(zip(table["cluster"].to_pylist(), table["kept_key"].to_pylist(), strict=True))
 
 
-def chain_calls(run: Location, found: Deduplicated, named: pa.Table, memory: int) -> Iterator[partial[Any]]:
+def chain_calls(found: Deduplicated, names: Sequence[tuple[int, str]], memory: int) -> Iterator[partial[Any]]:
     """One call for each cluster that has a component that is named."""
     wanted: dict[int, list[str]] = {}
-    for cluster, key in dict.fromkeys(names_of(named)):
+    for cluster, key in dict.fromkeys(names):
         wanted.setdefault(cluster, []).append(key)
-    forest = open_parts(join(run, "forest"))
+    forest = open_parts(join(found.run, "forest"))
     if not forest or forest.source != found.clusters.hash or forest.facts["floor"] > found.params.threshold:
         forest = None
     ranges = list(cluster_ranges(found.clusters))

@@ -15,11 +15,13 @@ class Deduplicated:
     """Stages 2 and 3 of a run.
 
     Attributes:
+        run: the run directory
         clusters: stage 2
         dedup: stage 3, made from these clusters
         params: of stage 3
     """
 
+    run: Location
     clusters: Parts
     dedup: Parts
     params: DedupParams
@@ -34,4 +36,6 @@ def deduplicated(run: Location) -> Deduplicated:
     clusters, dedup = open_parts(join(run, "clusters")), open_parts(join(run, "dedup"))
     if clusters is None or dedup is None or dedup.source != clusters.hash:
         raise InputError(f"{run} has no complete dedup/ of its clusters/; run `coreset dedup` first, or name a run.")
-    return Deduplicated(clusters, dedup, DedupParams(**(read_json(join(dedup.folder, "plan.json")) or {})["params"]))
+    return Deduplicated(
+        run, clusters, dedup, DedupParams(**(read_json(join(dedup.folder, "plan.json")) or {})["params"])
+    )

@@ -43,7 +43,7 @@ class Component:
 
 
 def components_shown(
-    dedup: Sequence[Location], chosen: Sequence[tuple[str, int]], threshold: float, weakest: Mapping[str, float]
+    dedup: Sequence[Location], chosen: Sequence[tuple[str, int]], threshold: float, weakest: Mapping[str, float | None]
 ) -> list[Component]:
     """Components with some of their members.
 

@@ -14,12 +14,13 @@ from coreset.account import Step, funnel
 from coreset.engine.errors import InvariantError
 from coreset.engine.files import JSON, Location, join, read_json
 from coreset.numeric.ranks import score_of
+from coreset.results.chains.chains import named_components
+from coreset.results.chains.deduplicated import deduplicated
 from coreset.results.decisions import check_counts
 from coreset.results.fate import EXCLUDED, QUARANTINED, Decided, decided
 from coreset.results.report.curve import Curve, curve
 from coreset.results.report.facts import ClusterFacts, StageFacts, cluster_facts, stage_facts
 from coreset.results.report.histograms import Histogram, histogram
-from coreset.results.report.links import weakest_links
 from coreset.results.report.members import Component, components_shown, kept_rows
 from coreset.results.report.passed import SCORES, Passed, rows_shown
 from coreset.results.report.quarantine_shown import Refused, refused
@@ -208,5 +209,6 @@ def components_of(by: Decided, table: pa.Table | None, threshold: float) -> tupl
     """The components that some rows belong to, in the rows' order; components of one row are nothing to look at."""
     rows = [row for row in rows_shown(table) if row["component_size"] != 1]
     chosen = [(row["kept_key"], row["cluster"]) for row in rows]
-    weakest = weakest_links(by, [key for key, _ in chosen])
+    named = named_components(deduplicated(by.run), [(cluster, key) for key, cluster in chosen])
+    weakest = {key: one.weakest for (_, key), one in named.items()}
     return tuple(components_shown(by.dedup.locations(), chosen, threshold, weakest))
