@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,8 +14,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location
-from coreset.engine.stage import PARQUET, Execute, Part, Summary, fold
-from coreset.quarantine import quarantine_suffix
+from coreset.engine.stage import PARQUET, Execute, Part, Summary, file_of, fold
 
 RANGE_ROWS = 1 << 24
 """The full check looks at ranges of key_hash that hold about so many rows each: 400 MB of hashes and sorting."""
@@ -100,24 +98,25 @@ def first_collision(locations: Sequence[Location], low: int, high: int) -> list[
 
 
 def embedded_before(location: Location, identity: str) -> bool:
-    """Whether a part's files are there and hold the same vectors, whatever its keys."""
-    if files.size_of(location + PARQUET) is None or files.size_of(location + rows.VECTORS) is None:
+    """Whether a part is there, with all its files, and holds the same vectors, whatever its keys."""
+    if files.size_of(location + PARQUET) is None or rows.metadata_of(location + PARQUET).get("embedding") != identity:
         return False
-    return rows.metadata_of(location + PARQUET).get("embedding") == identity
+    return all(files.size_of(place) == size for place, size in side_files(location).values())
+
+
+def side_files(location: Location) -> dict[str, tuple[Location, int]]:
+    """Where the side files of a committed part lie, by suffix, and their sizes in bytes, as its receipt says."""
+    folder, _, name = location.rpartition("/")
+    said = json.loads(rows.receipt_of(location + PARQUET) or "{}").get("files", {})
+    return {suffix: (file_of(folder, name, suffix), seal["size"]) for suffix, seal in said.items()}
 
 
 def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
     """Write a part again with other keys and the same vectors."""
     before = part.location + PARQUET
-    for suffix in (rows.VECTORS, rows.TEXTS):
-        if files.size_of(part.location + suffix) is not None:
-            with part.file(suffix) as file, files.local_path(part.location + suffix).open("rb") as vectors:
-                shutil.copyfileobj(vectors, file, 8 << 20)
-    quarantine = quarantine_suffix("embed", part)
-    kept = os.path.normpath(files.join(os.path.dirname(part.location), quarantine))
-    if files.size_of(kept) is not None:
-        with part.file(quarantine) as file, files.local_path(kept).open("rb") as refused:
-            shutil.copyfileobj(refused, file)
+    for suffix, (place, _) in side_files(part.location).items():
+        with part.file(suffix) as file, files.local_path(place).open("rb") as found:
+            shutil.copyfileobj(found, file, 8 << 20)
     was_prefixed = rows.metadata_of(before)["keys"] == PREFIXED
     table = rows.PartTable(part, rows.ROWS)
     for batch in rows.table_batches(before, rows.ROWS.names):

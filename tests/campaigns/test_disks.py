@@ -153,3 +153,16 @@ def test_a_folder_that_is_taken_away_meanwhile_is_made_again(taken: str, undistu
     assert code == 0 or running.text.splitlines()[-1].startswith("error: "), running.text
     done(*RUN, cwd=place)
     check_equal(place / "run", contents(undisturbed / "run"))
+
+
+@pytest.mark.parametrize("is_complete", [True, False], ids=["complete", "incomplete"])
+def test_what_was_taken_away_is_made_again(is_complete: bool, undisturbed: Path, place: Path) -> None:
+    shutil.copytree(undisturbed / "run", place / "run")
+    shutil.rmtree(place / "run/quarantine")
+    for gone in ("centroids/centroids.npy", "clusters/00000.npy", "dedup/00000.parquet"):
+        (place / "run" / gone).unlink()
+    if not is_complete:
+        for said in (place / "run").glob("*/stage.json"):
+            said.unlink()
+    done(*RUN, cwd=place)
+    check_equal(place / "run", contents(undisturbed / "run"))

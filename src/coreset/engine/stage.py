@@ -24,7 +24,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 from coreset.engine import files
 from coreset.engine.bundle import Bundle
-from coreset.engine.errors import InputError, InvariantError, MismatchError, ResourceError
+from coreset.engine.errors import InputError, InvariantError, MismatchError, MissingFileError, ResourceError
 from coreset.engine.files import JSON, Location, Outgoing, Seal
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.space import check_space
@@ -314,11 +314,18 @@ def fold(
 
 
 def finished(stage: Stage) -> Parts | None:
-    """The stage as it stands, if it is complete and was made by this plan with these inputs."""
+    """The stage as it stands, if it is complete, with all its files, and was made by this plan with these inputs.
+
+    Raises:
+        InputError: A file has another size than `stage.json` says.
+    """
     if files.read_json(files.join(stage.folder, "plan.json")) != stage.plan:
         return None
     said = files.read_json(files.join(stage.folder, "stage.json"))
-    return parts_of(stage.folder, said) if said is not None and said["plan"] == stage.plan_hash else None
+    try:
+        return parts_of(stage.folder, said) if said is not None and said["plan"] == stage.plan_hash else None
+    except MissingFileError:
+        return None
 
 
 def open_parts(folder: Location) -> Parts | None:
@@ -401,7 +408,7 @@ def part_numbers(folder: Location, names: Iterable[str]) -> dict[str, str]:
 
 
 def lay_plan(stage: Stage) -> None:
-    """Write `plan.json`, after taking away the word that an earlier plan was complete.
+    """Write `plan.json`, after taking away the word that the stage was complete.
 
     Raises:
         InputError: The folder holds files without a plan: they are somebody else's.
@@ -414,8 +421,8 @@ def lay_plan(stage: Stage) -> None:
     found = files.read_json(location)
     if found is None and (names := files.names_in(stage.folder)):
         raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is not ours; use another --run.")
+    files.remove(files.join(stage.folder, "stage.json"))
     if found != stage.plan:
-        files.remove(files.join(stage.folder, "stage.json"))
         files.write_json(location, stage.plan)
 
 
@@ -476,10 +483,10 @@ def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished],
 
 
 def committed(stage: Stage, task: Task) -> Finished | None:
-    """A part from disk if it belongs to this plan and these inputs.
+    """A part from disk if it belongs to this plan and these inputs, and all its files are there.
 
     Raises:
-        InputError: It does, but one of its files is damaged.
+        InputError: It does, but one of its files has another size than it was committed with.
     """
     location = task.part + PARQUET
     if files.size_of(location) is None:
@@ -489,8 +496,11 @@ def committed(stage: Stage, task: Task) -> Finished | None:
     if receipt.get("plan") != stage.plan_hash or receipt["inputs"] != as_read(task.inputs):
         return None
     seals = {suffix: Seal(**seal) for suffix, seal in receipt["files"].items()}
-    for suffix, seal in seals.items():
-        check_size(file_of(stage.folder, part_name(task), suffix), seal.size)
+    try:
+        for suffix, seal in seals.items():
+            check_size(file_of(stage.folder, part_name(task), suffix), seal.size)
+    except MissingFileError:
+        return None
     return Finished(part_name(task), receipt["summary"], {**seals, PARQUET: files.sealed(location)})
 
 
@@ -549,12 +559,21 @@ def asides(stage: Stage) -> list[Location]:
 
 
 def check_size(location: Location, size: int) -> None:
-    """Raise unless a committed file has the size it was committed with."""
+    """Make sure that a committed file has the size it was committed with.
+
+    Raises:
+        MissingFileError: It is not there.
+        InputError: It has another size.
+    """
     found = files.size_of(location)
+    if found is None:
+        raise MissingFileError(
+            f"{location} is missing: it was removed after it was written; run the command that made it again, with the "
+            f"same options: it makes what is missing."
+        )
     if found != size:
-        state = "is missing" if found is None else f"has {found:,} bytes instead of {size:,}"
         raise InputError(
-            f"{location} {state}: it was damaged after it was written; "
+            f"{location} has {found:,} bytes instead of {size:,}: it was damaged after it was written; "
             f"remove the part's .parquet and the folder's stage.json, and run the same command again."
         )
 
