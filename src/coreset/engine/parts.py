@@ -1,0 +1,190 @@
+"""The parts of a stage: one while its task writes it, one that is committed, and all of a complete stage."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from coreset.engine import files
+from coreset.engine.bundle import Bundle
+from coreset.engine.errors import InputError, InvariantError
+from coreset.engine.files import JSON, Location, Outgoing, Seal
+from coreset.engine.plan import Summary, Task
+
+PARQUET = ".parquet"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A complete stage as the next one sees it.
+
+    Attributes:
+        folder: where the parts are
+        names: of the parts, without suffix, in order
+        counts: sums of the summaries
+        hash: identifies every byte of the stage
+        source: hash of the stage that it was made from
+        facts: what `stage.json` says besides
+        summaries: of each part, by name
+    """
+
+    folder: Location
+    names: tuple[str, ...]
+    counts: Mapping[str, int]
+    hash: str
+    source: str | None
+    facts: Mapping[str, JSON]
+    summaries: Mapping[str, Summary]
+
+    def locations(self, suffix: str = PARQUET) -> list[Location]:
+        """The parts' files of one suffix, in order."""
+        return [files.join(self.folder, name + suffix) for name in self.names]
+
+    def size(self, suffix: str = PARQUET) -> int:
+        """Bytes of those files."""
+        return sum(files.size_of(location) or 0 for location in self.locations(suffix))
+
+
+class Part:
+    """A part while its task writes it: opens side files, hands out the receipt for the Parquet."""
+
+    def __init__(self, location: Location, plan: str, inputs: JSON) -> None:
+        self.location, self.plan, self.inputs = location, plan, inputs
+        self._sides: dict[str, Outgoing] = {}
+        self._absent: list[Location] = []
+        self._bundle: Bundle | None = None
+
+    @property
+    def name(self) -> str:
+        """The part's name without folder and suffix."""
+        return self.location.rpartition("/")[2]
+
+    def file(self, suffix: str) -> Outgoing:
+        """A binary file that stands beside the part once the part is committed.
+
+        A suffix with a slash names a file elsewhere, relative to the stage's folder.
+        """
+        folder, _, name = self.location.rpartition("/")
+        self._sides[suffix] = Outgoing(file_of(folder, name, suffix))
+        return self._sides[suffix]
+
+    def bundle(self) -> Bundle:
+        """Many small files elsewhere, of which the receipt says nothing: the part's Parquet must list them."""
+        self._bundle = self._bundle or Bundle(self.location)
+        return self._bundle
+
+    def without(self, suffix: str) -> None:
+        """Say that a side file of an earlier attempt must not be there once the part is committed."""
+        folder, _, name = self.location.rpartition("/")
+        self._absent.append(file_of(folder, name, suffix))
+
+    def receipt(self, summary: Summary) -> str:
+        """JSON text for the Parquet's metadata: plan, inputs, summary, seals of the closed side files."""
+        seals = {key: dataclasses.asdict(seal_of(side)) for key, side in self._sides.items() if key != PARQUET}
+        return json.dumps(
+            {"plan": self.plan, "inputs": self.inputs, "summary": summary, "files": seals}, sort_keys=True
+        )
+
+    def commit(self) -> dict[str, Seal]:
+        """Give all files their names, the Parquet last; returns their seals."""
+        for location in self._absent:
+            files.remove(location)
+        if self._bundle is not None:
+            self._bundle.commit()
+        for suffix in sorted(self._sides, key=lambda suffix: suffix == PARQUET):
+            self._sides[suffix].commit()
+        return {suffix: seal_of(side) for suffix, side in self._sides.items()}
+
+    def discard(self) -> None:
+        """Remove everything that was not committed."""
+        for side in self._sides.values():
+            side.discard()
+        if self._bundle is not None:
+            self._bundle.discard()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A committed part: its name, its summary, the seals of its files by suffix."""
+
+    name: str
+    summary: Summary
+    seals: Mapping[str, Seal]
+
+
+def write_part(task: Task, plan: str) -> Finished:
+    """Run one task and commit its part; nothing of it stays if it fails."""
+    part = Part(task.part, plan, task.inputs)
+    try:
+        summary = task.write(*task.args, part)
+        return Finished(part.name, summary, part.commit())
+    finally:
+        part.discard()
+
+
+def open_parts(folder: Location) -> Parts | None:
+    """A complete stage from disk, sizes checked; None while it is not complete.
+
+    Raises:
+        InputError: A file is missing or has another size than `stage.json` says.
+    """
+    said = files.read_json(files.join(folder, "stage.json"))
+    return None if said is None else parts_of(folder, said)
+
+
+def parts_of(folder: Location, said: JSON) -> Parts:
+    """A complete stage as its `stage.json` says, sizes checked.
+
+    Raises:
+        InputError: A file is missing or has another size than is said.
+    """
+    for name, part in said["parts"].items():
+        for suffix, seal in part["files"].items():
+            check_size(file_of(folder, name, suffix), seal["size"])
+    summaries = {name: part["summary"] for name, part in said["parts"].items()}
+    return Parts(folder, tuple(said["parts"]), said["counts"], said["hash"], said["source"], said["facts"], summaries)
+
+
+def summed(summaries: Iterable[Mapping[str, int]]) -> Summary:
+    """What several parts come to.
+
+    Example:
+        >>> summed([{"rows": 1}, {"rows": 2, "kept": 1}])
+        {'rows': 3, 'kept': 1}
+    """
+    counts: Summary = {}
+    for summary in summaries:
+        for name, count in summary.items():
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def check_size(location: Location, size: int) -> None:
+    """Raise unless a committed file has the size it was committed with."""
+    found = files.size_of(location)
+    if found != size:
+        state = "is missing" if found is None else f"has {found:,} bytes instead of {size:,}"
+        raise InputError(
+            f"{location} {state}: it was damaged after it was written; "
+            f"remove the part's .parquet and the folder's stage.json, and run the same command again."
+        )
+
+
+def part_name(task: Task) -> str:
+    """The name of a task's part, without folder and suffix."""
+    return task.part.rpartition("/")[2]
+
+
+def file_of(folder: Location, name: str, suffix: str) -> Location:
+    """Where a part's file lies; a suffix with a slash is a path of its own, relative to the stage's folder."""
+    return os.path.normpath(files.join(folder, suffix if "/" in suffix else name + suffix))
+
+
+def seal_of(side: Outgoing) -> Seal:
+    """The seal of a file that was closed."""
+    if side.seal is None:
+        raise InvariantError(f"{side.location} was not closed before its part was committed.")
+    return side.seal
