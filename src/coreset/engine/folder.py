@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable
 
 from coreset.engine import files
+from coreset.engine.books import write_book
 from coreset.engine.errors import InputError, MismatchError, ResourceError
-from coreset.engine.files import JSON, Location
-from coreset.engine.parts import PARQUET, Finished, file_of, part_name
-from coreset.engine.plan import Stage, Task, brief, changed_fields
+from coreset.engine.files import Location
+from coreset.engine.parts import PARQUET, file_of, part_name
+from coreset.engine.plan import Stage, brief, changed_fields
+
+SECONDS = 1.0
+"""Between two looks whether a folder is still there, while it is filled."""
 
 
 def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
@@ -18,12 +23,14 @@ def check_plan(stage: Stage, overwrite: bool = False) -> list[str]:
     Raises:
         MismatchError: A field changed that must not be replaced silently; names the first with both values.
     """
+    if stage.is_laid():
+        return []
     found = files.read_json(files.join(stage.folder, "plan.json"))
     if found is None:
         return []
-    if overwrite and found != stage.plan:
+    if overwrite:
         next(iter(stage.tasks()), None)  # what cannot be planned leaves the folder as it was
-        remove_strangers(stage, {})
+        remove_strangers(stage, ())
         files.remove(stage.folder)
         return []
     changes = changed_fields(found, stage.plan)
@@ -53,15 +60,31 @@ def lay_plan(stage: Stage) -> None:
     for aside in stage.aside:
         files.sweep(os.path.dirname(file_of(stage.folder, "", aside)))
     location = files.join(stage.folder, "plan.json")
-    found = files.read_json(location)
-    if found is None and (names := files.names_in(stage.folder)):
+    if files.size_of(location) is None and (names := files.names_in(stage.folder)):
         raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is not ours; use another --run.")
-    if found != stage.plan:
+    if not stage.is_laid():
         files.remove(files.join(stage.folder, "stage.json"))
-        files.write_json(location, stage.plan)
+        write_book(location, stage.plan)
 
 
-def check_stays(stage: Stage, tasks: list[Task]) -> None:
+class Watch:
+    """Notices now and then that somebody removed the folder of a stage while it is filled."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._looked = stage, time.monotonic()
+
+    def look(self) -> None:
+        """Look again, unless the last look was just now.
+
+        Raises:
+            ResourceError: The folder is gone, or was made anew without its plan.
+        """
+        if time.monotonic() - self._looked >= SECONDS:
+            check_stays(self._stage)
+            self._looked = time.monotonic()
+
+
+def check_stays(stage: Stage) -> None:
     """Notice that somebody removed the folder while it was written.
 
     What was written since then is taken away: without a plan, nobody could tell whose it is.
@@ -71,7 +94,7 @@ def check_stays(stage: Stage, tasks: list[Task]) -> None:
     """
     if files.size_of(files.join(stage.folder, "plan.json")) is not None:
         return
-    names = {part_name(task) for task in tasks} | {"stage"}
+    names = {part_name(task) for task in stage.tasks()} | {"stage"}
     for name in files.names_in(stage.folder):
         if name.partition(".")[0] in names:
             files.remove(files.join(stage.folder, name))
@@ -80,22 +103,25 @@ def check_stays(stage: Stage, tasks: list[Task]) -> None:
     )
 
 
-def check_kept(stage: Stage, done: Iterable[Finished]) -> None:
+def check_kept(stage: Stage, known: Iterable[tuple[str, str]]) -> None:
     """Notice that files of finished parts were taken away while others were written: `quarantine/`, say.
 
     The commits of those parts are taken away too, so that the same command makes them again.
+
+    Args:
+        stage: that is filled
+        known: part and suffix of every file
 
     Raises:
         ResourceError: Some are gone; names the first, or its folder if that is gone.
     """
     gone = [
-        (part, location)
-        for part in done
-        for location in (file_of(stage.folder, part.name, suffix) for suffix in part.seals)
+        (name, location)
+        for name, location in ((name, file_of(stage.folder, name, suffix)) for name, suffix in known)
         if files.size_of(location) is None
     ]
-    for part, _ in gone:
-        files.remove(files.join(stage.folder, part.name + PARQUET))
+    for name, _ in gone:
+        files.remove(files.join(stage.folder, name + PARQUET))
     if gone:
         folder, _, name = gone[0][1].rpartition("/")
         place = files.join(folder, name) if files.names_in(folder) else folder
@@ -104,13 +130,21 @@ def check_kept(stage: Stage, done: Iterable[Finished]) -> None:
         )
 
 
-def remove_strangers(stage: Stage, listed: Mapping[str, JSON]) -> None:
-    """Remove the stage's files that no listed part names: leftovers of another plan."""
-    known = {file_of(stage.folder, name, suffix) for name, part in listed.items() for suffix in part["files"]}
-    own = [file_of(stage.folder, name, "") for name in files.names_in(stage.folder) if name != "plan.json"]
-    for location in own + asides(stage):
-        if location not in known:
-            files.remove(location)
+def remove_strangers(stage: Stage, known: Iterable[tuple[str, str]]) -> None:
+    """Remove the stage's files that no part names: leftovers of another plan.
+
+    Args:
+        stage: whose folder it is
+        known: part and suffix of every file that stays
+    """
+    own, others = set(files.names_in(stage.folder)) - {"plan.json"}, set(asides(stage))
+    for name, suffix in known:
+        if "/" in suffix:
+            others.discard(file_of(stage.folder, name, suffix))
+        else:
+            own.discard(name + suffix)
+    for location in sorted(others.union(files.join(stage.folder, name) for name in own)):
+        files.remove(location)
 
 
 def asides(stage: Stage) -> list[Location]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coreset.engine import files
+from coreset.engine.books import Stated, line_of, read_stage
 from coreset.engine.bundle import Bundle
 from coreset.engine.errors import InputError, InvariantError
 from coreset.engine.files import JSON, Location, Outgoing, Seal
-from coreset.engine.plan import Summary, Task
+from coreset.engine.names import Numbered
+from coreset.engine.plan import Task
+from coreset.engine.summaries import Summary
 
 PARQUET = ".parquet"
 
@@ -32,15 +35,17 @@ class Parts:
     """
 
     folder: Location
-    names: tuple[str, ...]
+    names: Sequence[str]
     counts: Mapping[str, int]
     hash: str
     source: str | None
     facts: Mapping[str, JSON]
     summaries: Mapping[str, Summary]
 
-    def locations(self, suffix: str = PARQUET) -> list[Location]:
+    def locations(self, suffix: str = PARQUET) -> Sequence[Location]:
         """The parts' files of one suffix, in order."""
+        if isinstance(self.names, Numbered):
+            return self.names.between(files.join(self.folder, ""), suffix)
         return [files.join(self.folder, name + suffix) for name in self.names]
 
     def size(self, suffix: str = PARQUET) -> int:
@@ -106,13 +111,19 @@ class Part:
             self._bundle.discard()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A committed part: its name, its summary, the seals of its files by suffix."""
 
     name: str
     summary: Summary
     seals: Mapping[str, Seal]
+
+    @property
+    def line(self) -> bytes:
+        """What `stage.json` says of it."""
+        seals = {suffix: {"size": seal.size, "hash": seal.hash} for suffix, seal in self.seals.items()}
+        return line_of({"summary": self.summary, "files": seals})
 
 
 def write_part(task: Task, plan: str) -> Finished:
@@ -131,21 +142,21 @@ def open_parts(folder: Location) -> Parts | None:
     Raises:
         InputError: A file is missing or has another size than `stage.json` says.
     """
-    said = files.read_json(files.join(folder, "stage.json"))
-    return None if said is None else parts_of(folder, said)
+    stated = read_stage(files.join(folder, "stage.json"))
+    return None if stated is None else parts_of(folder, stated)
 
 
-def parts_of(folder: Location, said: JSON) -> Parts:
+def parts_of(folder: Location, stated: Stated) -> Parts:
     """A complete stage as its `stage.json` says, sizes checked.
 
     Raises:
         InputError: A file is missing or has another size than is said.
     """
-    for name, part in said["parts"].items():
-        for suffix, seal in part["files"].items():
-            check_size(file_of(folder, name, suffix), seal["size"])
-    summaries = {name: part["summary"] for name, part in said["parts"].items()}
-    return Parts(folder, tuple(said["parts"]), said["counts"], said["hash"], said["source"], said["facts"], summaries)
+    for name, sizes in stated.sizes.items():
+        for suffix, size in sizes:
+            check_size(file_of(folder, name, suffix), size)
+    said, summaries = stated.said, stated.summaries
+    return Parts(folder, summaries.names, said["counts"], said["hash"], said["source"], said["facts"], summaries)
 
 
 def summed(summaries: Iterable[Mapping[str, int]]) -> Summary:
@@ -180,7 +191,9 @@ def part_name(task: Task) -> str:
 
 def file_of(folder: Location, name: str, suffix: str) -> Location:
     """Where a part's file lies; a suffix with a slash is a path of its own, relative to the stage's folder."""
-    return os.path.normpath(files.join(folder, suffix if "/" in suffix else name + suffix))
+    if "/" not in suffix:
+        return files.join(folder, name + suffix)
+    return os.path.normpath(files.join(folder, suffix))
 
 
 def seal_of(side: Outgoing) -> Seal:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 from coreset.engine import files
+from coreset.engine.books import book_bytes
 from coreset.engine.files import JSON, Location
-
-Summary = dict[str, int]
-"""Small counts of one part, such as `{"rows": 10, "quarantined": 1}`; a stage's counts are their sums."""
+from coreset.engine.summaries import Summary
 
 LATER = "later"
 """In the metadata of a parameter that came after others: a plan does not name it while it has its default, so that
@@ -48,7 +48,7 @@ class Needs:
     concurrency: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """One call that leaves one complete part.
 
@@ -72,11 +72,13 @@ class Stage:
     Attributes:
         folder: where the parts go
         params: part of the stage's identity
-        tasks: planned lazily: called only if something is missing
+        tasks: planned lazily, and more than once: called only if something is missing, gives the same tasks in the same
+            order each time, and keeps what they cost to find out
         source: hash of the stage that is read; None for the first
         needs: of each task
         receipt: reads the receipt from a part's Parquet, as JSON text; None if there is none
-        inputs: identities of foreign files by name; new ones may be added later, none may change
+        inputs: identities of foreign files by name, as JSON reads them back; new ones may be added later, none may
+            change
         check: raises if the parts may not stand together; called once all are there, before it is said
         facts: what `stage.json` says besides counts; called last
         aside: how the paths of its files in other folders begin, relative to its own: `../quarantine/embed-`; those
@@ -92,7 +94,7 @@ class Stage:
     source: str | None
     receipt: Callable[[Location], str | None]
     needs: Needs = Needs()
-    inputs: Mapping[str, JSON] = field(default_factory=dict)
+    inputs: Callable[[], Mapping[str, JSON]] = dict
     check: Callable[[], None] = lambda: None
     facts: Callable[[], dict[str, JSON]] = dict
     aside: tuple[str, ...] = ()
@@ -107,15 +109,24 @@ class Stage:
 
     @property
     def plan(self) -> dict[str, JSON]:
-        """What `plan.json` says, as it reads when it is read back."""
-        identity = {"stage": self.params.stage, "rule": self.params.rule, "params": params_json(self.params)}
-        plan: dict[str, JSON] = as_read({**identity, "source": self.source, "inputs": dict(self.inputs)})
-        return plan
+        """What `plan.json` says, as it reads when it is read back; made anew each time, for it may be long."""
+        return {**self._identity, "inputs": self.inputs()}
 
-    @property
+    @cached_property
     def plan_hash(self) -> str:
         """Identifies parameters, rule and source; what a part read itself stands in its receipt."""
-        return plan_hash(self.plan)
+        return plan_hash(self._identity)
+
+    @property
+    def _identity(self) -> dict[str, JSON]:
+        identity = {"stage": self.params.stage, "rule": self.params.rule, "params": params_json(self.params)}
+        return dict(as_read({**identity, "source": self.source}))
+
+    def is_laid(self) -> bool:
+        """Whether the folder's `plan.json` is this plan; one that is as we write it need not be parsed."""
+        location, plan = files.join(self.folder, "plan.json"), self.plan
+        content = files.read_bytes(location)
+        return content is not None and (content == book_bytes(plan) or files.read_json(location) == plan)
 
 
 def changed_fields(old: dict[str, JSON], new: dict[str, JSON]) -> list[tuple[str, JSON, JSON]]:
@@ -127,21 +138,22 @@ def changed_fields(old: dict[str, JSON], new: dict[str, JSON]) -> list[tuple[str
     return [(name, before, after) for name, before, after in pairs if before != after]
 
 
-def part_numbers(folder: Location, names: Iterable[str]) -> dict[str, str]:
-    """The part of each input by its name: numbered in the order in which they were first planned, new ones last.
+def in_order(folder: Location, names: Iterable[str]) -> list[str]:
+    """The names of inputs by the number of their part: in the order in which they were first planned, new ones last.
 
     `plan.json` is sorted by name, so the order stands in the `part` that each input has there.
 
     Example:
-        >>> part_numbers("/nowhere", ["b.tar", "a.tar"])
-        {'b.tar': '00000', 'a.tar': '00001'}
+        >>> in_order("/nowhere", ["b.tar", "a.tar"])
+        ['b.tar', 'a.tar']
     """
     names = list(names)
     before = (files.read_json(files.join(folder, "plan.json")) or {"inputs": {}})["inputs"]
+    if not before:
+        return names
     known = set(names)
     order = sorted((name for name in before if name in known), key=lambda name: int(before[name]["part"]))
-    order += [name for name in names if name not in before]
-    return {name: f"{number:05d}" for number, name in enumerate(order)}
+    return order + [name for name in names if name not in before]
 
 
 def plan_hash(plan: Mapping[str, JSON]) -> str:

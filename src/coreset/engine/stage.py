@@ -14,16 +14,17 @@ stage.json                last: counts, facts, sizes and hashes; says that the s
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from coreset.engine import files
-from coreset.engine.errors import InvariantError
+from coreset.engine.books import book_hash, read_stage, write_book
 from coreset.engine.files import Seal
-from coreset.engine.folder import check_kept, check_plan, check_stays, lay_plan, remove_strangers
+from coreset.engine.folder import Watch, check_kept, check_plan, check_stays, lay_plan, remove_strangers
+from coreset.engine.names import names_held
 from coreset.engine.parts import (
     PARQUET,
     Finished,
@@ -42,17 +43,17 @@ from coreset.engine.plan import (
     Needs,
     Params,
     Stage,
-    Summary,
     Task,
     as_read,
     brief,
     changed_fields,
+    in_order,
     params_json,
-    part_numbers,
     plan_hash,
 )
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.space import check_space
+from coreset.engine.summaries import Summaries, Summary
 
 __all__ = [
     "LATER",
@@ -73,9 +74,9 @@ __all__ = [
     "file_of",
     "finished",
     "fold",
+    "in_order",
     "open_parts",
     "params_json",
-    "part_numbers",
     "plan_hash",
     "summed",
 ]
@@ -113,25 +114,69 @@ def complete(stage: Stage, execute: Execute, progress: Progress = quiet) -> Part
         return found
     progress.plan(stage.name)
     check_plan(stage)
-    tasks = list(stage.tasks())  # before anything is touched: what cannot be planned leaves the folder as it was
+    # The names are asked for before anything is touched: what cannot be planned leaves the folder as it was.
+    names = names_held([part_name(task) for task in stage.tasks()])
     check_space(stage.folder, stage.size())
     lay_plan(stage)
-    done, missing = present_parts(stage, tasks)
-    stage.begun(len(tasks))
-    found_counts = summed(part.summary for part in done.values())
-    progress.start(stage.name, len(tasks), len(done), found_counts, stage.rows() if missing else None)
-    calls = (partial(write_part, task, stage.plan_hash) for task in missing)
+    filled = present_parts(stage, names)
+    missing = filled.lines.count(None)
+    stage.begun(len(names))
+    rows = stage.rows() if missing else None
+    progress.start(stage.name, len(names), len(names) - missing, filled.summaries().sums(), rows)
+    watch = Watch(stage)
     try:
-        for part in execute(calls, stage.needs):
-            done[part.name] = part
-            check_stays(stage, tasks)
+        for part in execute(filled.calls(stage), stage.needs):
+            filled.add(part)
+            watch.look()
             progress.advance(part.summary)
-        check_kept(stage, done.values())
-        parts = seal_stage(stage, [done[part_name(task)] for task in tasks])
+        check_kept(stage, filled.files())
+        parts = seal_stage(stage, filled)
     finally:  # an error in a folder that vanished comes from that
-        check_stays(stage, tasks)
+        check_stays(stage)
     progress.finish(parts.counts)
     return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The parts of a stage while it is filled.
+
+    Attributes:
+        names: of all parts, in order
+        lines: what `stage.json` will say of each; None for a part that is not there yet
+        under_way: the numbers of parts that are being made, by name
+    """
+
+    names: Sequence[str]
+    lines: list[bytes | None]
+    under_way: dict[str, int]
+
+    def calls(self, stage: Stage) -> Iterator[Callable[[], Finished]]:
+        """The calls that make what is missing, planned as they are taken."""
+        for number, task in enumerate(stage.tasks()):
+            if self.lines[number] is None:
+                self.under_way[part_name(task)] = number
+                yield partial(write_part, task, stage.plan_hash)
+
+    def add(self, part: Finished) -> None:
+        """Take note of a part that was made."""
+        self.lines[self.under_way.pop(part.name)] = part.line
+
+    def entries(self) -> Iterator[tuple[str, bytes]]:
+        """Name and line of each part that is there, in order."""
+        return ((name, line) for name, line in zip(self.names, self.lines, strict=True) if line is not None)
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Part and suffix of every file."""
+        return ((name, suffix) for name, line in self.entries() for suffix in json.loads(line)["files"])
+
+    def summaries(self) -> Summaries:
+        """The summaries of the parts that are there."""
+        found, names = Summaries(), []
+        for name, line in self.entries():
+            found.append(json.loads(line)["summary"])
+            names.append(name)
+        return found.named(names)
 
 
 def fold(
@@ -152,23 +197,16 @@ def fold(
 
 def finished(stage: Stage) -> Parts | None:
     """The stage as it stands, if it is complete and was made by this plan with these inputs."""
-    if files.read_json(files.join(stage.folder, "plan.json")) != stage.plan:
+    if not stage.is_laid():
         return None
-    said = files.read_json(files.join(stage.folder, "stage.json"))
-    return parts_of(stage.folder, said) if said is not None and said["plan"] == stage.plan_hash else None
+    stated = read_stage(files.join(stage.folder, "stage.json"))
+    return parts_of(stage.folder, stated) if stated is not None and stated.said["plan"] == stage.plan_hash else None
 
 
-def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished], list[Task]]:
-    """The parts that are committed under this plan, by name, and the tasks whose parts are not."""
-    done: dict[str, Finished] = {}
-    missing = []
-    for task in tasks:
-        found = committed(stage, task)
-        if found is None:
-            missing.append(task)
-        else:
-            done[found.name] = found
-    return done, missing
+def present_parts(stage: Stage, names: Sequence[str]) -> Filled:
+    """The parts that are committed under this plan."""
+    found = (committed(stage, task) for task in stage.tasks())
+    return Filled(names, [None if part is None else part.line for part in found], {})
 
 
 def committed(stage: Stage, task: Task) -> Finished | None:
@@ -190,23 +228,19 @@ def committed(stage: Stage, task: Task) -> Finished | None:
     return Finished(part_name(task), receipt["summary"], {**seals, PARQUET: files.sealed(location)})
 
 
-def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
+def seal_stage(stage: Stage, filled: Filled) -> Parts:
     """Remove what belongs to no part, add up the counts, write `stage.json`."""
     stage.check()
     facts = stage.facts()
-    counts = summed(part.summary for part in parts)
-    listed = {
-        part.name: {
-            "summary": part.summary,
-            "files": {suffix: dataclasses.asdict(seal) for suffix, seal in sorted(part.seals.items())},
-        }
-        for part in parts
+    summaries = filled.summaries()
+    remove_strangers(stage, filled.files())
+    said = {
+        "stage": stage.params.stage,
+        "plan": stage.plan_hash,
+        "source": stage.source,
+        "counts": summaries.sums(),
+        "facts": as_read(facts),
     }
-    remove_strangers(stage, listed)
-    identity = {"stage": stage.params.stage, "plan": stage.plan_hash, "source": stage.source}
-    said = {**identity, "counts": counts, "facts": facts, "parts": listed}
-    files.write_json(files.join(stage.folder, "stage.json"), {**said, "hash": files.fingerprint(said)})
-    found = open_parts(stage.folder)
-    if found is None:
-        raise InvariantError(f"{stage.folder} vanished while it was written.")
-    return found
+    said["hash"] = book_hash(said, sorted(filled.entries()))
+    write_book(files.join(stage.folder, "stage.json"), said, filled.entries())
+    return Parts(stage.folder, summaries.names, said["counts"], said["hash"], said["source"], said["facts"], summaries)
