@@ -119,7 +119,9 @@ def selected(run: str, shards: list[Shard]) -> Parts:
             yield Task(f"{run}/rows/{number:05d}", write_rows, (shard, number))
 
     inputs = {shard.name: {"size": shard.size, "part": f"{number:05d}"} for number, shard in enumerate(shards)}
-    embedded = complete(Stage(f"{run}/rows", EmbedParams(), tasks, None, rows.receipt_of, inputs=inputs), in_process)
+    embedded = complete(
+        Stage(f"{run}/rows", EmbedParams(), tasks, None, rows.receipt_of, inputs=lambda: inputs), in_process
+    )
     note_root(run, str(Path(shards[0].location).parent))
     everything = SampleParams(n=1 << 40, text_rank=(0, 100), centroid_rank=(0, 100), allow_fewer=True)
     recipe = Recipe(dedup=DedupParams(threshold=1.0), sample=everything)

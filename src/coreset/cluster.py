@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import InputError, ResourceError, UsageError
 from coreset.engine.files import Location
+from coreset.engine.names import part_number
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Execute, Needs, Part, Parts, Stage, Summary, Task, fold
 from coreset.exclude import ASIDE, NONE, excluded_rows, read_lists, write_excluded
@@ -134,6 +135,10 @@ def centroids_stage(
         beside: bytes of them that the processes hold before they begin
     """
 
+    @cache
+    def last() -> OrderKey | None:
+        return sample_end(parts, params, execute)
+
     def tasks() -> Iterator[Task]:
         part = files.join(folder, "centroids")
         if given is not None:
@@ -141,8 +146,7 @@ def centroids_stage(
             yield Task(part, write_given_centroids, (given, dimension_of(parts)))
         else:
             check_training(parts, params, memory, beside)
-            last = sample_end(parts, params, execute)
-            yield Task(part, write_trained_centroids, (parts.locations(), trained, last))
+            yield Task(part, write_trained_centroids, (parts.locations(), trained, last()))
 
     trained = dataclasses.replace(params, exclude=None)  # on all rows: a longer list keeps the centroids
     return Stage(folder, trained, tasks, parts.hash, rows.receipt_of, Needs(memory, threads=params.threads))
@@ -171,7 +175,7 @@ def clusters_stage(
         if exclude:
             read_lists(exclude)  # refused before anything is touched
         for number, group in enumerate(groups_of_parts(parts, PART_ROWS)):
-            part = files.join(folder, f"{number:05d}")
+            part = files.join(folder, part_number(number))
             yield Task(part, write_clusters, (tuple(group), centroids.folder, memory, exclude))
 
     source = clusters_source(parts, centroids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import UsageError
 from coreset.engine.files import Location
+from coreset.engine.names import part_number
 from coreset.engine.progress import ticker
 from coreset.engine.stage import LATER, PARQUET, Needs, Part, Parts, Stage, Summary, Task
 from coreset.numeric.ranks import rows_in_order
@@ -106,10 +108,14 @@ def dedup_stage(
             comparing rows again. Changes no byte.
     """
 
+    @cache
+    def ranges() -> list[tuple[int, int]]:
+        return list(cluster_ranges(clusters))
+
     def tasks() -> Iterator[Task]:
-        for number, clustered in enumerate(cluster_ranges(clusters)):
-            part = files.join(folder, f"{number:05d}")
-            edges = files.join(forest.folder, f"{number:05d}{PARQUET}") if forest else None
+        for number, clustered in enumerate(ranges()):
+            part = files.join(folder, part_number(number))
+            edges = files.join(forest.folder, part_number(number) + PARQUET) if forest else None
             given = (clusters.folder, clusters.names, clustered, centroids.folder, params, memory, edges)
             yield Task(part, write_dedup, given)
 

@@ -16,8 +16,9 @@ from coreset.embed_rows import How, Known, embedded_pairs, nothing_known
 from coreset.embed_table import row_table
 from coreset.engine import files
 from coreset.engine.errors import InputError, MismatchError
-from coreset.engine.files import Location
-from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
+from coreset.engine.files import JSON, Location
+from coreset.engine.names import Numbered, part_number
+from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, in_order
 from coreset.keys import check_keys, embedded_before, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.known_vectors import known_vectors
@@ -48,17 +49,21 @@ def embed_stage(
     `params` and `choice` come from `resolved` and then from `tried`; `reuse` is the folder whose hash is in the params.
     """
     by_name = {shard.name: shard for shard in shards}
-    numbers = part_numbers(folder, by_name)
-    identities = {name: {"size": by_name[name].size, "part": number} for name, number in numbers.items()}
+    ordered = [by_name[name] for name in in_order(folder, by_name)]
+    del by_name
     needs = Needs(threads=choice.threads)
 
+    def inputs() -> dict[str, JSON]:
+        return {shard.name: {"size": shard.size, "part": part_number(at)} for at, shard in enumerate(ordered)}
+
     def tasks() -> Iterator[Task]:
-        for name, number in numbers.items():
-            identity = {"name": name, "size": by_name[name].size}
-            yield Task(files.join(folder, number), write_rows, (by_name[name], params, choice, reuse), identity)
+        for number, shard in enumerate(ordered):
+            identity = {"name": shard.name, "size": shard.size}
+            part = files.join(folder, part_number(number))
+            yield Task(part, write_rows, (shard, params, choice, reuse), identity)
 
     def check() -> None:
-        check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
+        check_keys(Numbered(len(ordered), files.join(folder, ""), PARQUET), execute)
 
     def size() -> int:
         sidecars = ((shard, read_sidecar(shard)) for shard in shards)
@@ -73,7 +78,7 @@ def embed_stage(
         None,
         rows.receipt_of,
         needs,
-        identities,
+        inputs,
         check,
         aside=ASIDES,
         size=size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import InputError, UsageError
 from coreset.engine.files import Location
+from coreset.engine.names import part_number
 from coreset.engine.progress import ticker
 from coreset.engine.stage import Execute, Needs, Part, Parts, Stage, Summary, Task, fold
 from coreset.slices import cluster_ranges, clusters_of, keys_in_order, slices_of
@@ -43,10 +44,14 @@ class ForestParams:
 def forest_stage(folder: Location, clusters: Parts, params: ForestParams, memory: int) -> Stage:
     """Plan `forest/`: the same ranges of clusters as `dedup/`, part by part."""
 
+    @cache
+    def ranges() -> list[tuple[int, int]]:
+        return list(cluster_ranges(clusters))
+
     def tasks() -> Iterator[Task]:
-        for number, clustered in enumerate(cluster_ranges(clusters)):
+        for number, clustered in enumerate(ranges()):
             given = (clusters.folder, clusters.names, clustered, params, memory)
-            yield Task(files.join(folder, f"{number:05d}"), write_forest, given)
+            yield Task(files.join(folder, part_number(number)), write_forest, given)
 
     return Stage(
         folder,

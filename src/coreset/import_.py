@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
@@ -20,9 +21,10 @@ import xxhash
 from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import InputError, UsageError
-from coreset.engine.files import Location
+from coreset.engine.files import JSON, Location
+from coreset.engine.names import Numbered, part_number
 from coreset.engine.progress import ticker
-from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, part_numbers
+from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, in_order
 from coreset.import_rows import Imported, SeenKeys, imported_rows
 from coreset.import_samples import Look, check_order, check_samples, sampled
 from coreset.keys import check_keys
@@ -193,20 +195,25 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
     found = {
         part.name: (part, header) for part, header in zip(embeddings.folder.parts, embeddings.headers, strict=True)
     }
-    numbers = part_numbers(folder, found)
-    sizes = {name: {file.name: file.size for file in part.files} for name, (part, _) in found.items()}
-    identities = {name: {"files": sizes[name], "part": number} for name, number in numbers.items()}
+    ordered = [found[name] for name in in_order(folder, found)]
+    del found
     compare = embeddings.reading.has_cosine and embeddings.has_texts
 
+    @cache
+    def same() -> bool:
+        return check_samples(embeddings.filled, embeddings.reading, look_of(params, compare))
+
+    def inputs() -> dict[str, JSON]:
+        return {part.name: {"files": sizes_of(part), "part": part_number(at)} for at, (part, _) in enumerate(ordered)}
+
     def tasks() -> Iterator[Task]:
-        same = check_samples(embeddings.filled, embeddings.reading, look_of(params, compare))
-        for name, number in numbers.items():
-            part, header = found[name]
-            how = Plan(header.reading, header.rows, header.as_stored and not params.normalize, compare, same)
-            yield Task(files.join(folder, number), write_imported, (part, how, params), sizes[name])
+        _ = same()  # before the first: what cannot be imported is refused by all parts together
+        for number, (part, header) in enumerate(ordered):
+            how = Plan(header.reading, header.rows, header.as_stored and not params.normalize, compare, same())
+            yield Task(files.join(folder, part_number(number)), write_imported, (part, how, params), sizes_of(part))
 
     def check() -> None:
-        check_keys([files.join(folder, number + PARQUET) for number in numbers.values()], execute)
+        check_keys(Numbered(len(ordered), files.join(folder, ""), PARQUET), execute)
 
     def size() -> int:
         return rows.vectors_size(copied_rows(embeddings, params), params.dimension)
@@ -218,12 +225,17 @@ def import_stage(folder: Location, embeddings: Embeddings, params: ImportParams,
         None,
         rows.receipt_of,
         Needs(),
-        identities,
+        inputs,
         check,
         aside=ASIDES,
         size=size,
         rows=lambda: embeddings.rows,
     )
+
+
+def sizes_of(part: EmbeddingPart) -> dict[str, int]:
+    """What identifies the files of a part: names and sizes."""
+    return {file.name: file.size for file in part.files}
 
 
 def copied_rows(embeddings: Embeddings, params: ImportParams) -> int:

@@ -15,7 +15,7 @@ import re
 import shutil
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,18 +317,30 @@ def json_bytes(value: JSON) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def read_json(location: Location) -> JSON | None:
+def read_json(location: Location, hook: Callable[[dict[str, JSON]], JSON] | None = None) -> JSON | None:
     """The value of a JSON file; None where there is no such file.
+
+    Args:
+        location: the file
+        hook: gives what stands for each object, to hold less of it
 
     Raises:
         InputError: The file is not JSON.
     """
     try:
-        return json.loads(local_path(location).read_bytes())
+        return json.loads(local_path(location).read_text(encoding="utf-8"), object_hook=hook)
     except FileNotFoundError:
         return None
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{location} is damaged ({error}); remove it and run the same command again.") from error
+
+
+def read_bytes(location: Location) -> bytes | None:
+    """All bytes of a small file; None where there is no such file."""
+    try:
+        return local_path(location).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import InputError, InvariantError
 from coreset.engine.files import Location
+from coreset.engine.names import part_number
 from coreset.engine.stage import Execute, Needs, Part, Parts, Stage, Summary, Task, fold
 from coreset.numeric.ranks import Answer, OrderKey, Question, answered, between, keys_at_ranks, merged, rows_in_order
 from coreset.results.fate import Decided
@@ -163,11 +164,14 @@ def chosen_stage(
     """Plan `chosen/`: the `count` rows that have the fates that are meant, in files of `FILE_ROWS`."""
     meant, locations = Meant(by.params, by.cuts, fates_meant), by.dedup.locations()
 
-    def tasks() -> Iterator[Task]:
+    @cache
+    def ends() -> list[OrderKey | None]:
         ranks = [min(count, end) for end in range(FILE_ROWS, count + FILE_ROWS, FILE_ROWS)]
-        ends = keys_at_ranks(ranks, count, 64, lookup_pass(locations, meant, execute))
-        for number, (start, end) in enumerate(zip((None, *ends[:-1]), ends, strict=True)):
-            yield Task(files.join(folder, f"{number:05d}"), write_chosen, (locations, meant, start, end))
+        return keys_at_ranks(ranks, count, 64, lookup_pass(locations, meant, execute))
+
+    def tasks() -> Iterator[Task]:
+        for number, (start, end) in enumerate(zip((None, *ends()[:-1]), ends(), strict=True)):
+            yield Task(files.join(folder, part_number(number)), write_chosen, (locations, meant, start, end))
 
     params = ChosenParams(fates_meant)
     return Stage(folder, params, tasks, by.coreset.hash, rows.receipt_of, Needs(memory))

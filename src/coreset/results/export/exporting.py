@@ -14,6 +14,7 @@ from coreset.engine.errors import InputError, InvariantError
 from coreset.engine.files import JSON, Location, join
 from coreset.engine.local import in_process
 from coreset.engine.lock import sole_writer, undisturbed
+from coreset.engine.names import part_number
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import PARQUET, Execute, Needs, Parts, Stage, Summary, Task, complete, finished, fold
 from coreset.keys import part_summary
@@ -94,6 +95,7 @@ class _Exporting:
         self.execute, self.memory, self.progress = execute, memory, progress
         self.by: Decided = decided(run)
         self.tally = cache(self._tally)
+        self.listing = cache(self._listing)
         self.stage = Stage(
             stage_folder(out),
             params,
@@ -115,7 +117,7 @@ class _Exporting:
             check_sources(self.run, sources_of(self.run), self.tally().sources)
         self.tally()
 
-    def listing(self) -> Listing:
+    def _listing(self) -> Listing:
         """The chosen rows in order."""
         if self.params.where == KEPT_ONLY:
             return listing_of(self.by.coreset)
@@ -130,7 +132,7 @@ class _Exporting:
         for number in range(parts):
             pieces = listing.pieces(number * size, (number + 1) * size)
             chosen = ChosenRows(self.run, self.out, number, parts, pieces, self.memory)
-            name = join(self.stage.folder, f"{number:05d}")
+            name = join(self.stage.folder, part_number(number))
             yield Task(name, self.form.write, (chosen, self.params))
 
     def parts(self) -> tuple[Location, ...]:

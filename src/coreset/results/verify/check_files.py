@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from coreset import rows
 from coreset.engine import files
+from coreset.engine.books import book_bytes
 from coreset.engine.errors import CoresetError
 from coreset.engine.files import JSON, Location, Seal, join
 from coreset.engine.stage import PARQUET, Parts, file_of, plan_hash
@@ -97,7 +98,7 @@ def read_said(run: Location, name: str) -> tuple[Said, Found]:
             found.append(Found(bytes=len(content)))
             try:
                 value = json.loads(content)
-                is_same = isinstance(value, dict) and files.json_bytes(value) == content
+                is_same = isinstance(value, dict) and content in {book_bytes(value), files.json_bytes(value)}
             except (ValueError, UnicodeDecodeError):
                 value, is_same = None, False
             if not is_same:
