@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -111,12 +110,12 @@ def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
     before = part.location + PARQUET
     for suffix in (rows.VECTORS, rows.TEXTS):
         if files.size_of(part.location + suffix) is not None:
-            with part.file(suffix) as file, files.local_path(part.location + suffix).open("rb") as vectors:
+            with part.file(suffix) as file, files.opened(part.location + suffix) as vectors:
                 shutil.copyfileobj(vectors, file, 8 << 20)
     quarantine = quarantine_suffix("embed", part)
-    kept = os.path.normpath(files.join(os.path.dirname(part.location), quarantine))
+    kept = files.normal(files.join(part.location.rpartition("/")[0], quarantine))
     if files.size_of(kept) is not None:
-        with part.file(quarantine) as file, files.local_path(kept).open("rb") as refused:
+        with part.file(quarantine) as file, files.opened(kept) as refused:
             shutil.copyfileobj(refused, file)
     was_prefixed = rows.metadata_of(before)["keys"] == PREFIXED
     table = rows.PartTable(part, rows.ROWS)

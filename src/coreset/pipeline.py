@@ -314,7 +314,7 @@ def completed_from(run: Run, stage: Stage, rows: Parts) -> Parts:
         InputError: One is gone, or has other bytes.
     """
     if finished(stage) is None:
-        times = noted_times(run.folder)
+        times: dict[str, int | str] = noted_times(run.folder)
         found = check_lent(run.folder, rows.locations(), times)
         note_times(run.folder, {**times, **found})
     return completed(run, stage)

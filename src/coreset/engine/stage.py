@@ -166,7 +166,8 @@ class Parts:
 
     def size(self, suffix: str = PARQUET) -> int:
         """Bytes of those files."""
-        return sum(files.size_of(location) or 0 for location in self.locations(suffix))
+        with files.one_look(self.folder):
+            return sum(files.size_of(location) or 0 for location in self.locations(suffix))
 
 
 class Execute(Protocol):
@@ -197,7 +198,7 @@ class Part:
         A suffix with a slash names a file elsewhere, relative to the stage's folder.
         """
         folder, _, name = self.location.rpartition("/")
-        self._sides[suffix] = Outgoing(file_of(folder, name, suffix))
+        self._sides[suffix] = files.outgoing(file_of(folder, name, suffix), new=suffix == PARQUET)
         return self._sides[suffix]
 
     def bundle(self) -> Bundle:
@@ -337,9 +338,10 @@ def parts_of(folder: Location, said: JSON) -> Parts:
     Raises:
         InputError: A file is missing or has another size than is said.
     """
-    for name, part in said["parts"].items():
-        for suffix, seal in part["files"].items():
-            check_size(file_of(folder, name, suffix), seal["size"])
+    with files.one_look(folder):
+        for name, part in said["parts"].items():
+            for suffix, seal in part["files"].items():
+                check_size(file_of(folder, name, suffix), seal["size"])
     summaries = {name: part["summary"] for name, part in said["parts"].items()}
     return Parts(folder, tuple(said["parts"]), said["counts"], said["hash"], said["source"], said["facts"], summaries)
 
@@ -416,7 +418,7 @@ def lay_plan(stage: Stage) -> None:
         raise InputError(f"{stage.folder} holds {names[0]} and no plan.json: it is not ours; use another --run.")
     if found != stage.plan:
         files.remove(files.join(stage.folder, "stage.json"))
-        files.write_json(location, stage.plan)
+        files.commit_json(location, stage.plan, instead_of=found)
 
 
 def check_stays(stage: Stage, tasks: list[Task]) -> None:
@@ -446,12 +448,13 @@ def check_kept(stage: Stage, done: Iterable[Finished]) -> None:
     Raises:
         ResourceError: Some are gone; names the first, or its folder if that is gone.
     """
-    gone = [
-        (part, location)
-        for part in done
-        for location in (file_of(stage.folder, part.name, suffix) for suffix in part.seals)
-        if files.size_of(location) is None
-    ]
+    with files.one_look(stage.folder):
+        gone = [
+            (part, location)
+            for part in done
+            for location in (file_of(stage.folder, part.name, suffix) for suffix in part.seals)
+            if files.size_of(location) is None
+        ]
     for part, _ in gone:
         files.remove(files.join(stage.folder, part.name + PARQUET))
     if gone:
@@ -466,12 +469,13 @@ def present_parts(stage: Stage, tasks: list[Task]) -> tuple[dict[str, Finished],
     """The parts that are committed under this plan, by name, and the tasks whose parts are not."""
     done: dict[str, Finished] = {}
     missing = []
-    for task in tasks:
-        found = committed(stage, task)
-        if found is None:
-            missing.append(task)
-        else:
-            done[found.name] = found
+    with files.one_look(stage.folder):
+        for task in tasks:
+            found = committed(stage, task)
+            if found is None:
+                missing.append(task)
+            else:
+                done[found.name] = found
     return done, missing
 
 
@@ -509,7 +513,7 @@ def seal_stage(stage: Stage, parts: list[Finished]) -> Parts:
     remove_strangers(stage, listed)
     identity = {"stage": stage.params.stage, "plan": stage.plan_hash, "source": stage.source}
     said = {**identity, "counts": counts, "facts": facts, "parts": listed}
-    files.write_json(files.join(stage.folder, "stage.json"), {**said, "hash": files.fingerprint(said)})
+    files.commit_json(files.join(stage.folder, "stage.json"), {**said, "hash": files.fingerprint(said)})
     found = open_parts(stage.folder)
     if found is None:
         raise InvariantError(f"{stage.folder} vanished while it was written.")
@@ -566,7 +570,7 @@ def part_name(task: Task) -> str:
 
 def file_of(folder: Location, name: str, suffix: str) -> Location:
     """Where a part's file lies; a suffix with a slash is a path of its own, relative to the stage's folder."""
-    return os.path.normpath(files.join(folder, suffix if "/" in suffix else name + suffix))
+    return files.normal(files.join(folder, suffix if "/" in suffix else name + suffix))
 
 
 def seal_of(side: Outgoing) -> Seal:
