@@ -17,22 +17,28 @@ import re
 import shutil
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
 import xxhash
 
 from coreset.engine import remote
 from coreset.engine.errors import InputError, InUseError, ResourceError
-from coreset.engine.stores import WITHOUT_CREATE
+from coreset.engine.stores import WITHOUT_CREATE, Found
 from coreset.engine.urls import checked, is_remote, joined, normal, path_of, redacted, scheme_of
 
 __all__ = ["is_remote", "normal", "redacted"]
+
+if TYPE_CHECKING:
+    from coreset.engine.remote_file import RemoteFile
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 Location = str
 """A path, or the URL of an object or of a folder of objects in a store that fsspec knows."""
@@ -158,6 +164,64 @@ def mark_of(location: Location) -> int | str:
     if found is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
     return found.etag
+
+
+def is_file(location: Location) -> bool:
+    """Whether there is a file, or an object."""
+    return remote.stat(location) is not None if is_remote(location) else local_path(location).is_file()
+
+
+def etag_of(location: Location) -> str:
+    """What changes with an object's bytes; empty for a file of this machine, and where there is none."""
+    found = remote.stat(location) if is_remote(location) else None
+    return found.etag if found else ""
+
+
+def opened_as(location: Location, size: int, etag: str, ahead: bool) -> RemoteFile:
+    """An object that was listed with this size and etag, opened for reading.
+
+    Args:
+        location: its URL
+        size: bytes
+        etag: as listed; empty if it is not known: then it is looked up, and the size compared
+        ahead: see `RemoteFile`
+
+    Raises:
+        InputError: It is gone, or has another size; later, from any reading, it changed.
+    """
+    from coreset.engine.remote_file import RemoteFile
+
+    found = Found(size, etag) if etag else remote.stat(location)
+    if found is None or found.size != size:
+        state = "is gone" if found is None else f"has {found.size} now"
+        raise InputError(
+            f"{location} had {size} bytes when it was listed and {state}: wait until it is complete, then start again"
+        )
+    return RemoteFile(location, found, ahead)
+
+
+def copied(location: Location) -> BinaryIO:
+    """A local file without a name that holds an object's bytes."""
+    from coreset.engine.spool import new_spool, spool_errors
+
+    target = new_spool()
+    with opened(location) as file, spool_errors():
+        while block := file.read(8 << 20):
+            target.write(block)
+        target.flush()
+    return target
+
+
+def glob_objects(pattern: str) -> list[Location]:
+    """The objects that a pattern stands for."""
+    from coreset.engine.listing import globbed
+
+    return globbed(pattern)
+
+
+def many(call: Callable[[S], T], values: Sequence[S]) -> list[T]:
+    """What a call says of each value, several at a time: for calls that wait for a store."""
+    return remote.many(call, values)
 
 
 def is_folder(location: Location) -> bool:

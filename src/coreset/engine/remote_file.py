@@ -114,8 +114,9 @@ class RemoteFile(io.RawIOBase):
 
     def _fetch(self, count: int) -> None:
         if self._ahead:
-            follows = self._at == self._start + len(self._held) and self._held
-            self._step = min(AHEAD, 2 * self._step) if follows else self._step
+            end = self._start + len(self._held)
+            follows = bool(self._held) and end <= self._at <= end + self._step
+            self._step = min(AHEAD, 2 * self._step) if follows else LEAST
             stop = self._at + self._step
         else:
             stop = self._at + max(count, LEAST)
