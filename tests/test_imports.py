@@ -19,13 +19,14 @@ IMPORT = ("import_captions", "import_rows", "import_samples")
 EMBED = ("embed_params", "embed_rows", "embed_table")
 BESIDE_STAGES = (*IMPORT, *EMBED, "exclude", "keys", "quarantine", "slices", "vectors")
 ABOVE_STAGES = ("pipeline", "recipe", "cli", "results", "mixture")
-HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy")
+HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy", "numpy", "fsspec", "s3fs", "aiohttp")
 
 MAY_IMPORT_OF_CORESET = {
     "engine": {"engine"},
     "numeric": {"numeric"},
     "sources": {"sources", "engine"},
-    "rows": {"rows", "engine", "numeric"},
+    "rows": {"rows", "remote_rows", "engine", "numeric"},
+    "remote_rows": {"engine"},
     "encoder": {"encoder", "engine", "sources"},
     "vectors": {"vectors", "rows", "engine"},
     "quarantine": {"quarantine", "sources", "rows", "engine"},
@@ -50,9 +51,11 @@ MAY_BE_IMPORTED_BY = {
     "faiss": ("numeric/kmeans.py",),
     "open_clip": ("encoder/",),
     "ray": ("engine/on_ray.py",),
+    **dict.fromkeys(("fsspec", "s3fs", "gcsfs", "botocore", "aiohttp"), ("engine/stores.py", "engine/s3.py")),
     "torch": ("encoder/", "numeric/", "embed_rows.py"),
     "pyarrow": (
         "rows.py",
+        "remote_rows.py",
         "keys.py",
         "quarantine.py",
         "slices.py",

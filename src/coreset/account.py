@@ -174,8 +174,8 @@ def note_root(run: Location, root: str) -> None:
     _note(run, root=root)
 
 
-def note_times(run: Location, times: Mapping[str, int]) -> None:
-    """Note in `run.json` when files that the run reads where they lie were last written, in nanoseconds."""
+def note_times(run: Location, times: Mapping[str, int | str]) -> None:
+    """Note in `run.json` when files that the run reads where they lie were last written, in ns, or objects' etags."""
     _note(run, times=dict(times))
 
 
@@ -187,9 +187,9 @@ def _note(run: Location, **values: JSON) -> None:
         files.write_json(location, noted)
 
 
-def noted_times(run: Location) -> dict[str, int]:
+def noted_times(run: Location) -> dict[str, int | str]:
     """When files that the run reads where they lie were last written, as `run.json` says."""
-    times: dict[str, int] = (files.read_json(join(run, "run.json")) or {}).get("times", {})
+    times: dict[str, int | str] = (files.read_json(join(run, "run.json")) or {}).get("times", {})
     return times
 
 

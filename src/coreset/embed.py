@@ -66,6 +66,8 @@ def embed_stage(
         check_keys(Numbered(len(ordered), files.join(folder, ""), PARQUET), execute)
 
     def size() -> int:
+        if shards and files.is_remote(shards[0].location):  # a request or two for each would take too long
+            return rows.vectors_size(expected_samples(shards) or 0, params.dimension)
         sidecars = ((shard, read_sidecar(shard)) for shard in shards)
         # a pair takes a byte at least: what a lying count asks for beyond that stops no run
         counted = (min(found.samples or 0, shard.size) for shard, found in sidecars if found is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -50,18 +51,18 @@ def read_lists(location: Location) -> Lists:
 
 
 def _read(location: Location) -> dict[str, pa.Array]:
-    path = files.local_path(location)
-    if path.suffix.lower() in {".parquet", ".csv"}:
-        if path.suffix.lower() == ".csv":
+    suffix = "." + location.rpartition(".")[2].lower()
+    if suffix in {".parquet", ".csv"}:
+        if suffix == ".csv":
             text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string()))
-            table = pyarrow.csv.read_csv(path, convert_options=text)
+            table = pyarrow.csv.read_csv(io.BytesIO(files.read_bytes(location)), convert_options=text)
         else:
             table = rows.read_table(location)
         names = [name for name in COLUMNS if name in table.column_names]
         if not names:
             raise InputError(f"--exclude {location} has none of the columns {', '.join(COLUMNS)}.")
         return {name: table[name].cast(pa.string()).drop_null().combine_chunks() for name in names}
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))
+    lines = (line.strip() for line in files.read_bytes(location).decode("utf-8").split("\n"))
     entries = pa.array([line for line in lines if line], pa.string())
     return dict.fromkeys(COLUMNS, entries)
 

@@ -324,8 +324,8 @@ def row_table(found: Imported, vector_row: np.ndarray[Any, Any]) -> pa.Table:
     return pa.table(columns, schema=rows.ROWS)
 
 
-def input_times(embeddings: Embeddings) -> dict[str, int]:
-    """When each file of vectors was last written."""
+def input_times(embeddings: Embeddings) -> dict[str, int | str]:
+    """When each file of vectors was last written; the etags of objects."""
     return {part.name: part.images.changed for part in embeddings.folder.parts}
 
 

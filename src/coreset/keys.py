@@ -115,7 +115,7 @@ def rewrite_keys(part: Part, prefix: bool, identity: str) -> Summary:
     """Write a part again with other keys and the same vectors."""
     before = part.location + PARQUET
     for suffix, (place, _) in side_files(part.location).items():
-        with part.file(suffix) as file, files.local_path(place).open("rb") as found:
+        with part.file(suffix) as file, files.opened(place) as found:
             shutil.copyfileobj(found, file, 8 << 20)
     was_prefixed = rows.metadata_of(before)["keys"] == PREFIXED
     table = rows.PartTable(part, rows.ROWS)

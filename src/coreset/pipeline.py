@@ -20,6 +20,7 @@ from coreset.engine.local import in_process
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import Execute, Parts, Stage, check_plan, complete, finished, open_parts
 from coreset.recipe import Recipe
+from coreset.sources.embedding_files import holds_vectors
 from coreset.sources.image_parquet import PAGES_HELD, reading_bytes
 from coreset.sources.readers import check_shard
 from coreset.sources.tars import Shard, find_shards, input_root
@@ -115,14 +116,16 @@ def listed_embeddings(recipe: Recipe) -> tuple[import_.Embeddings, import_.Impor
     """
     if len(recipe.input) != 1:
         raise UsageError("No folder of vectors was named, or more than one; give one: `coreset import FOLDER`.")
-    folder = os.path.join(recipe.base, os.path.expanduser(recipe.input[0]))
+    folder = join(recipe.base, os.path.expanduser(files.located(recipe.input[0])))
     embeddings = import_.found_embeddings(folder, recipe.import_)
     return embeddings, import_.resolved(recipe.import_, embeddings)
 
 
 def is_import(recipe: Recipe) -> bool:
     """Whether a recipe's input is a folder: of vectors, then, since tars are named one by one."""
-    folders = [os.path.join(recipe.base, os.path.expanduser(place)) for place in recipe.input]
+    folders = [join(recipe.base, os.path.expanduser(files.located(place))) for place in recipe.input]
+    if len(folders) == 1 and files.is_remote(folders[0]):
+        return holds_vectors(folders[0])
     return len(folders) == 1 and os.path.isdir(folders[0])
 
 
@@ -175,11 +178,9 @@ def check_pages(shards: Sequence[Shard], memory: int) -> None:
 def shard_problems(shards: Sequence[Shard], prefixed: bool) -> Iterator[InputError]:
     """What the first headers of shards have against embedding them: one is no tar or empty, or two share a key."""
     first: dict[str, Shard] = {}
-    for shard in shards:
-        try:
-            key = check_shard(shard)
-        except InputError as error:
-            yield error
+    for shard, key in first_keys(shards):
+        if isinstance(key, InputError):
+            yield key
             continue
         if key is None or prefixed:
             continue
@@ -190,6 +191,21 @@ def shard_problems(shards: Sequence[Shard], prefixed: bool) -> Iterator[InputErr
             )
         else:
             first[key] = shard
+
+
+def first_keys(shards: Sequence[Shard]) -> Iterator[tuple[Shard, str | InputError | None]]:
+    """The first key of each shard, or what it has against being embedded; objects are asked several at a time."""
+
+    def looked(shard: Shard) -> str | InputError | None:
+        try:
+            return check_shard(shard)
+        except InputError as error:
+            return error
+
+    if shards and files.is_remote(shards[0].location):
+        yield from zip(shards, files.many(looked, shards), strict=True)
+    else:
+        yield from ((shard, looked(shard)) for shard in shards)
 
 
 def clustered(run: Run, recipe: Recipe, rows: Parts, strict: bool = True) -> tuple[Parts, Parts]:
@@ -314,7 +330,7 @@ def completed_from(run: Run, stage: Stage, rows: Parts) -> Parts:
         InputError: One is gone, or has other bytes.
     """
     if finished(stage) is None:
-        times = noted_times(run.folder)
+        times: dict[str, int | str] = noted_times(run.folder)
         found = check_lent(run.folder, rows.locations(), times)
         note_times(run.folder, {**times, **found})
     return completed(run, stage)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +19,13 @@ import pyarrow.parquet as pq
 import xxhash
 from jaxtyping import Float16, Int64, UInt64
 
-from coreset.engine import files
+from coreset.engine import files, remote
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location, Outgoing
 from coreset.engine.stage import PARQUET, Part, Summary
+
+if TYPE_CHECKING:
+    from coreset.remote_rows import RemoteArray
 
 GROUP_ROWS = 8192
 """Rows of one Parquet row group: the least that a range read fetches."""
@@ -31,8 +35,15 @@ REPEATED = ("source", "reason", "kept_key")
 BATCH_ROWS = 1 << 16
 """Rows of a table that are read at a time where only some of them are needed."""
 
+REMOTE_ROWS = 1 << 17
+"""Rows of a table in a store that are fetched at a time where all are gone through."""
+
 VECTORS, TEXTS = ".npy", ".text.npy"
 OFFSETS = ".offsets.npy"
+
+
+Rows: TypeAlias = "np.ndarray[Any, Any] | RemoteArray"
+"""An array of rows, or what fetches those that are asked for: `shape`, `len`, slices and arrays of indices."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +213,19 @@ def write_table(file: Outgoing, table: pa.Table) -> None:
     file.close()
 
 
+@contextmanager
+def opened_parquet(location: Location) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, opened; of an object in a store, only what is asked for is fetched."""
+    if files.is_remote(location):
+        from coreset.remote_rows import parquet_object
+
+        with parquet_object(location) as file:
+            yield file
+    else:
+        with pq.ParquetFile(files.local_path(location)) as file:
+            yield file
+
+
 def metadata_of(location: Location) -> dict[str, str]:
     """The key-value metadata of a Parquet file.
 
@@ -209,7 +233,8 @@ def metadata_of(location: Location) -> dict[str, str]:
         InputError: The file is not Parquet, or cut.
     """
     try:
-        found = pq.read_metadata(files.local_path(location)).metadata or {}
+        with opened_parquet(location) as file:
+            found = file.metadata.metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(location, error) from error
     return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
@@ -237,7 +262,7 @@ def read_table(
         InputError: The file is damaged.
     """
     try:
-        with pq.ParquetFile(files.local_path(location)) as file:
+        with opened_parquet(location) as file:
             starts = group_starts(file.metadata)
             stop = starts[-1] if stop is None else stop
             groups = [g for g in range(len(starts) - 1) if starts[g] < stop and starts[g + 1] > start]
@@ -266,7 +291,8 @@ def chosen_rows(location: Location, wanted: Int64[np.ndarray, "r"], columns: Seq
 def count_rows(location: Location) -> int:
     """Rows of a Parquet file, from its footer."""
     try:
-        return int(pq.read_metadata(files.local_path(location)).num_rows)
+        with opened_parquet(location) as file:
+            return int(file.metadata.num_rows)
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(location, error) from error
 
@@ -282,7 +308,8 @@ def group_starts(metadata: Any) -> list[int]:  # noqa: ANN401  pyarrow has no ty
 def columns_of(location: Location) -> list[str]:
     """The names of a Parquet file's columns, from its footer."""
     try:
-        return list(pq.read_schema(files.local_path(location)).names)
+        with opened_parquet(location) as file:
+            return list(file.schema_arrow.names)
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(location, error) from error
 
@@ -294,9 +321,13 @@ def table_batches(location: Location, columns: Sequence[str], rows: int = 1 << 2
         InputError: The file is damaged.
     """
     try:
-        with pq.ParquetFile(files.local_path(location)) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
-                yield pa.Table.from_batches([batch])
+        with opened_parquet(location) as file:
+            every = range(file.metadata.num_row_groups)
+            at_once = max(1, REMOTE_ROWS // GROUP_ROWS) if files.is_remote(location) else len(every)  # else all is held
+            for first in range(0, len(every), at_once or 1):
+                groups = list(every[first : first + at_once])
+                for batch in file.iter_batches(rows, groups, list(columns), use_threads=False):
+                    yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(location, error) from error
 
@@ -346,13 +377,17 @@ def write_array(file: Outgoing, array: np.ndarray[Any, Any]) -> None:
     file.close()
 
 
-def open_array(location: Location) -> np.ndarray[Any, Any]:
-    """A `.npy` file as a read-only memory map.
+def open_array(location: Location) -> Rows:
+    """A `.npy` file as a read-only memory map, or an object whose rows are fetched as they are asked for.
 
     Raises:
         InputError: It is not a `.npy` file of numbers, or shorter than its header says.
     """
     try:
+        if files.is_remote(location):
+            from coreset.remote_rows import RemoteArray
+
+            return RemoteArray(location)
         array: np.ndarray[Any, Any] = np.load(files.local_path(location), mmap_mode="r", allow_pickle=False)
         return array
     except (ValueError, EOFError, OSError) as error:
@@ -362,7 +397,7 @@ def open_array(location: Location) -> np.ndarray[Any, Any]:
 class VectorSlices:
     """Row ranges of several vector files, one after the other, as one array of rows; nothing is copied ahead."""
 
-    def __init__(self, slices: Sequence[tuple[np.ndarray[Any, Any], int, int]], dimension: int) -> None:
+    def __init__(self, slices: Sequence[tuple[Rows, int, int]], dimension: int) -> None:
         self._slices = [entry for entry in slices if entry[2] > entry[1]]
         self._starts = np.cumsum([0, *(stop - start for _, start, stop in self._slices)])
         self.shape = (int(self._starts[-1]), dimension)
@@ -398,9 +433,32 @@ class VectorSlices:
         return found
 
 
-def open_vectors(location: Location) -> np.ndarray[Any, Any]:
-    """The vectors of a part, named by its Parquet, as a memory map (n, d) of float16."""
+def open_vectors(location: Location) -> Rows:
+    """The vectors of a part, named by its Parquet, as `open_array` gives them: (n, d) of float16."""
     return open_array(location.removesuffix(PARQUET) + VECTORS)
+
+
+def held(vectors: Any) -> Any:  # noqa: ANN401  an array, or what stands for one
+    """Vectors for going through several times: those of an object are fetched once, into a file that is mapped."""
+    return vectors if isinstance(vectors, np.ndarray) else vectors.spooled(0, len(vectors))
+
+
+def held_ranges(ranges: Sequence[tuple[Location, int, int]]) -> list[tuple[np.ndarray[Any, Any], int]]:
+    """Rows of vectors files, by the Parquets beside them, for going through several times.
+
+    Returns:
+        For each an array, and the row that its first one is: 0 for a file, which is mapped; objects are fetched as far
+        as they are asked for, several at a time.
+    """
+
+    def fetched(asked: tuple[Location, int, int]) -> tuple[np.ndarray[Any, Any], int]:
+        location, start, stop = asked
+        vectors = open_vectors(location)
+        return (vectors, 0) if isinstance(vectors, np.ndarray) else (vectors.spooled(start, stop), start)
+
+    if ranges and files.is_remote(ranges[0][0]):
+        return remote.many(fetched, ranges)
+    return [fetched(asked) for asked in ranges]
 
 
 def key_lookup(keys: pa.ChunkedArray) -> Callable[[Int64[np.ndarray, "m"]], list[bytes]]:

@@ -101,11 +101,12 @@ def clusters_of(
         index: sorts their rows, see `keys_in_order`
         dimension: of the vectors
     """
-    vectors = [rows.open_vectors(piece.part + PARQUET) for piece in slices]
+    vectors = rows.held_ranges([(piece.part + PARQUET, piece.start, piece.stop) for piece in slices])
     stop = 0
     for cluster in range(len(slices[0].offsets) - 1):
         pieces = [
-            (x, int(s.offsets[cluster]), int(s.offsets[cluster + 1])) for x, s in zip(vectors, slices, strict=True)
+            (x, int(s.offsets[cluster]) - first, int(s.offsets[cluster + 1]) - first)
+            for (x, first), s in zip(vectors, slices, strict=True)
         ]
         own = rows.VectorSlices(pieces, dimension)
         start, stop = stop, stop + own.shape[0]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +50,7 @@ class Lent:
 class PickedRows:
     """Some rows of a file of vectors, in ascending order, as one array of rows; nothing is copied ahead."""
 
-    def __init__(self, vectors: np.ndarray[Any, Any], index: Int64[np.ndarray, "m"]) -> None:
+    def __init__(self, vectors: rows.Rows, index: Int64[np.ndarray, "m"]) -> None:
         self._vectors, self._index = vectors, index
         self.shape = (len(index), vectors.shape[1])
 
@@ -73,8 +72,8 @@ def lent_file(location: Location) -> Lent | None:
     return Lent(**json.loads(said)) if said else None
 
 
-def vectors_file(location: Location) -> np.ndarray[Any, Any]:
-    """The file with the vectors of a part of `rows/`, as a memory map; `vector_row` counts its rows.
+def vectors_file(location: Location) -> rows.Rows:
+    """The file with the vectors of a part of `rows/`, as `rows.open_array` gives it; `vector_row` counts its rows.
 
     Raises:
         InputError: It is a user's, and gone or of another size.
@@ -82,15 +81,15 @@ def vectors_file(location: Location) -> np.ndarray[Any, Any]:
     lent = lent_file(location)
     if lent is None:
         return rows.open_vectors(location)
-    run = os.path.dirname(os.path.dirname(location))
+    run = location.rpartition("/")[0].rpartition("/")[0]
     place = lent_location(run, lent)
     _check_size(place, lent)
     return rows.open_array(place)
 
 
 def row_vectors(location: Location) -> np.ndarray[Any, Any] | PickedRows:
-    """The vectors of a part of `rows/`, one for each row of its Parquet, in its order."""
-    vectors = vectors_file(location)
+    """The vectors of a part of `rows/`, one for each row of its Parquet, in its order; held, if they are an object."""
+    vectors = rows.held(vectors_file(location))
     index = rows.read_table(location, ["vector_row"])["vector_row"].to_numpy()
     return vectors if len(index) == len(vectors) else PickedRows(vectors, index)
 
@@ -108,27 +107,28 @@ def lent_location(run: Location, lent: Lent) -> Location:
 
 
 def check_lent(
-    run: Location, locations: Sequence[Location], times: Mapping[str, int], root: str | None = None
-) -> dict[str, int]:
+    run: Location, locations: Sequence[Location], times: Mapping[str, int | str], root: str | None = None
+) -> dict[str, int | str]:
     """Make sure that the user's files are those that were imported; returns when they were last written.
 
     Args:
         run: the run directory
         locations: Parquet files of `rows/`
-        times: when each file was last written, as it was noted; one that differs costs a reading of that file
+        times: when each file was last written, or an object's etag, as it was noted; one that differs costs a reading
+            of that file
         root: the folder that their names start from; None for the one that is noted
 
     Raises:
         InputError: A file is gone, or has other bytes.
     """
-    found: dict[str, int] = {}
+    found: dict[str, int | str] = {}
     for location in locations:
         lent = lent_file(location)
         if lent is None:
             continue
         place = lent_location(run, lent) if root is None else join(root, lent.name)
         _check_size(place, lent)
-        found[lent.name] = os.stat(files.local_path(place)).st_mtime_ns
+        found[lent.name] = files.mark_of(place)
         if times.get(lent.name) != found[lent.name] and files.sealed(place).hash != lent.hash:
             raise InputError(
                 f"{place} has other bytes than when it was imported; put the old file back, or run "

@@ -172,9 +172,9 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
         Outgoing(str(tmp_path / "run" / "rows" / "00000.npy"))
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/run", "hf://datasets/x", "file:///tmp/x"])
-def test_a_url_is_refused_in_one_sentence(location: str) -> None:
-    with pytest.raises(InputError, match="object storage is not supported yet"):
+@pytest.mark.parametrize("location", ["s3://bucket/run", "hf://datasets/x"])
+def test_an_object_where_a_file_must_be_is_refused_in_one_sentence(location: str) -> None:
+    with pytest.raises(InputError, match="is an object, and this needs a file"):
         files.local_path(location)
 
 

@@ -41,9 +41,9 @@ def exported_result(folder: str, found: Parts, as_json: bool) -> None:
 
 def command_of(folder: str) -> str:
     """The command in an export's script, with the folder's name in it."""
-    from coreset.engine.files import join, local_path
+    from coreset.engine.files import join, read_bytes
 
-    text = local_path(join(folder, COMMAND)).read_text(encoding="utf-8").splitlines()[-1]
+    text = read_bytes(join(folder, COMMAND)).decode().splitlines()[-1]
     return text.replace('"$(dirname "$0")"', shlex.quote(folder)).replace(
         '"${1:?name the folder for the pictures}"', "FOLDER"
     )

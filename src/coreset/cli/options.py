@@ -18,8 +18,25 @@ if TYPE_CHECKING:
     from coreset.pipeline import Run
     from coreset.recipe import Recipe
 
+
+def run_location(text: str) -> str:
+    """A run directory as a person names it: a path, or the URL of a folder in a store that can hold a run."""
+    if ":" not in text:
+        return text
+    from coreset.engine.files import located_run
+
+    return located_run(text)
+
+
 RunFolder = Annotated[
-    str, typer.Option("--run", envvar="CORESET_RUN", help="The run directory.", autocompletion=run_folders)
+    str,
+    typer.Option(
+        "--run",
+        envvar="CORESET_RUN",
+        help="The run directory: a path, or a URL such as s3://BUCKET/RUN.",
+        autocompletion=run_folders,
+        callback=run_location,
+    ),
 ]
 Workers = Annotated[
     int | None,

@@ -86,8 +86,8 @@ def book_bytes(said: Mapping[str, JSON]) -> bytes:
 
 
 def write_book(location: Location, said: Mapping[str, JSON], parts: Entries | None = None) -> None:
-    """Write a book that appears whole or not at all."""
-    file = files.Outgoing(location)
+    """Write a book that appears whole or not at all; an object, only if no other writer put another one meanwhile."""
+    file = files.outgoing(location, new=True)
     try:
         waiting: list[bytes] = []
         for line in book_lines(said, parts):

@@ -2,7 +2,8 @@
 
 They are written into one folder under a temporary name, flushed with one call, and get their own names when the
 part is committed. A flush of each file and of its folder costs milliseconds each, and there are millions of
-them. The part's Parquet, which is committed after them, says which files there are.
+them. The part's Parquet, which is committed after them, says which files there are. For a store the folder is one
+of this machine.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import ctypes
 import os
 
-from coreset.engine import files
+from coreset.engine import files, remote
 from coreset.engine.files import Location, pass_point
+from coreset.engine.spool import spool_folder
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -20,7 +22,8 @@ class Bundle:
     """Small files on their way; nothing has its name before `commit`."""
 
     def __init__(self, location: Location) -> None:
-        self._folder = files.temporary_name(location)
+        self._is_remote = files.is_remote(location)
+        self._folder = files.temporary_name(os.path.join(spool_folder(), "pictures") if self._is_remote else location)
         self._places: list[Location] = []
         self._is_flushed = False
 
@@ -37,7 +40,7 @@ class Bundle:
 
     def close(self) -> None:
         """Flush all files to the disk."""
-        if self._places:
+        if self._places and not self._is_remote:
             with files.disk_errors(self._places[0]):
                 pass_point("fsync")
                 flush_disk(self._folder)
@@ -47,6 +50,10 @@ class Bundle:
         """Give all files their names, and flush the folders that they lie in."""
         if not self._is_flushed:
             self.close()
+        if self._is_remote:
+            self._put()
+            self.discard()
+            return
         folders = {os.path.dirname(place) or "." for place in self._places}
         for folder in sorted(folders):
             files.make_folder(folder)
@@ -63,6 +70,14 @@ class Bundle:
         """Remove what has no name of its own yet."""
         if self._places:
             files.remove_folder_quietly(self._folder)
+
+    def _put(self) -> None:
+        """Put all files into the store, several at a time."""
+        remote.many(self._put_one, range(len(self._places)))
+
+    def _put_one(self, number: int) -> None:
+        with open(self._waiting(number), "rb") as file:
+            remote.put_bytes(self._places[number], file.read())
 
     def _waiting(self, number: int) -> str:
         return os.path.join(self._folder, str(number))

@@ -2,6 +2,8 @@
 
 A file is written under a temporary name in its own folder, flushed to the disk, then renamed, and the folder
 is flushed. Whoever looks sees the old file, the new one or none. A temporary name that is left is garbage.
+
+An object in a store is put whole, and what commits something is put only if it is not there: see `remote`.
 """
 
 from __future__ import annotations
@@ -15,19 +17,31 @@ import re
 import shutil
 import signal
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
 import xxhash
 
+from coreset.engine import remote
 from coreset.engine.errors import InputError, ResourceError
+from coreset.engine.stores import WITHOUT_CREATE, Found
+from coreset.engine.urls import checked, is_remote, joined, normal, path_of, redacted, scheme_of
+
+__all__ = ["is_remote", "normal", "redacted"]
+
+if TYPE_CHECKING:
+    from coreset.engine.remote_file import RemoteFile
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 Location = str
-"""A path. Object storage is not read or written by this version: a URL is refused in one sentence."""
+"""A path, or the URL of an object or of a folder of objects in a store that fsspec knows."""
 
 JSON = Any
 """What `json.dumps` takes: plans, receipts and summaries are made of it."""
@@ -50,24 +64,174 @@ _passages: dict[str, int] = {}
 
 
 def join(*names: str) -> Location:
-    """A location below a folder.
+    """A location below a folder; a URL stands for itself, as an absolute path does.
 
     Example:
         >>> join("run", "rows", "00000.npy")
         'run/rows/00000.npy'
+        >>> join("s3://bucket/run", "rows")
+        's3://bucket/run/rows'
     """
-    return os.path.join(*names)
+    return reduce(joined, names)
 
 
 def local_path(location: Location) -> Path:
     """The path of a location.
 
     Raises:
-        InputError: The location is a URL.
+        InputError: The location is a URL, and this needs a file of this machine.
     """
-    if "://" in location:
-        raise InputError(f"{location}: object storage is not supported yet; copy it to a disk and give its path.")
-    return Path(location)
+    if is_remote(location):
+        raise InputError(
+            f"{redacted(location)} is an object, and this needs a file; copy it to a disk and give its path."
+        )
+    return Path(path_of(location))
+
+
+def located(text: str) -> Location:
+    """A location as a person wrote it, as it is used from here on: `file://` is a path, nothing secret is in it.
+
+    Raises:
+        InputError: It would run a command, or holds a password or a signature, or names nothing.
+
+    Example:
+        >>> located("file:///data/run"), located("S3://bucket/run/"), located("run")
+        ('/data/run', 's3://bucket/run', 'run')
+    """
+    return checked(text)
+
+
+def located_run(text: str) -> Location:
+    """As `located`, for a run directory.
+
+    Raises:
+        InputError: It lies in a store in which two writers could destroy it.
+    """
+    location = located(text)
+    if scheme_of(location) in WITHOUT_CREATE:
+        raise InputError(
+            f"{location} cannot hold a run: {scheme_of(location)}:// cannot refuse to replace an object, and two "
+            f"writers would destroy it; it is for inputs and exports, so use a --run on a disk or in s3:// or gs://."
+        )
+    return location
+
+
+def opened(location: Location) -> BinaryIO:
+    """A file opened for reading by position, unbuffered: an object by ranges of exactly what is read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if is_remote(location):
+        from coreset.engine.remote_file import RemoteFile
+
+        return cast("BinaryIO", RemoteFile(location))
+    return cast("BinaryIO", local_path(location).open("rb", buffering=0))
+
+
+def readable(location: Location) -> Path | BinaryIO:
+    """What a library reads a file from: its path, or an object opened for reading.
+
+    Raises:
+        FileNotFoundError: There is no such object.
+    """
+    return opened(location) if is_remote(location) else local_path(location)
+
+
+def read_bytes(location: Location) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if not is_remote(location):
+        return local_path(location).read_bytes()
+    content = remote.read_all(location)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
+    return content
+
+
+def mark_of(location: Location) -> int | str:
+    """What changes when a file is written again: its time in nanoseconds, or the etag of an object.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if not is_remote(location):
+        return os.stat(local_path(location)).st_mtime_ns
+    found = remote.stat(location)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
+    return found.etag
+
+
+def is_file(location: Location) -> bool:
+    """Whether there is a file, or an object."""
+    return remote.stat(location) is not None if is_remote(location) else local_path(location).is_file()
+
+
+def etag_of(location: Location) -> str:
+    """What changes with an object's bytes; empty for a file of this machine, and where there is none."""
+    found = remote.stat(location) if is_remote(location) else None
+    return found.etag if found else ""
+
+
+def opened_as(location: Location, size: int, etag: str, ahead: bool) -> RemoteFile:
+    """An object that was listed with this size and etag, opened for reading.
+
+    Args:
+        location: its URL
+        size: bytes
+        etag: as listed; empty if it is not known: then it is looked up, and the size compared
+        ahead: see `RemoteFile`
+
+    Raises:
+        InputError: It is gone, or has another size; later, from any reading, it changed.
+    """
+    from coreset.engine.remote_file import RemoteFile
+
+    found = Found(size, etag) if etag else remote.stat(location)
+    if found is None or found.size != size:
+        state = "is gone" if found is None else f"has {found.size} now"
+        raise InputError(
+            f"{location} had {size} bytes when it was listed and {state}: wait until it is complete, then start again"
+        )
+    return RemoteFile(location, found, ahead)
+
+
+def copied(location: Location) -> BinaryIO:
+    """A local file without a name that holds an object's bytes."""
+    from coreset.engine.spool import new_spool, spool_errors
+
+    target = new_spool()
+    with opened(location) as file, spool_errors():
+        while block := file.read(8 << 20):
+            target.write(block)
+        target.flush()
+    return target
+
+
+def glob_objects(pattern: str) -> list[Location]:
+    """The objects that a pattern stands for."""
+    from coreset.engine.listing import globbed
+
+    return globbed(pattern)
+
+
+def many(call: Callable[[S], T], values: Sequence[S]) -> list[T]:
+    """What a call says of each value, several at a time: for calls that wait for a store."""
+    return remote.many(call, values)
+
+
+def is_folder(location: Location) -> bool:
+    """Whether there is a folder: in a store, whether anything lies below it."""
+    return bool(remote.listed(location)) if is_remote(location) else local_path(location).is_dir()
+
+
+def one_look(locations: Location) -> AbstractContextManager[None]:
+    """Until the block ends, sizes of objects below a folder come from one listing, if it is in a store."""
+    return remote.one_look() if is_remote(locations) else nullcontext()
 
 
 def fingerprint(value: JSON) -> str:
@@ -92,7 +256,7 @@ class Seal:
 def sealed(location: Location) -> Seal:
     """The seal of a file on disk, read in blocks of 8 MiB."""
     digest, size = xxhash.xxh3_128(), 0
-    with local_path(location).open("rb") as file:
+    with opened(location) as file:
         while block := file.read(8 << 20):
             digest.update(block)
             size += len(block)
@@ -101,6 +265,9 @@ def sealed(location: Location) -> Seal:
 
 def size_of(location: Location) -> int | None:
     """Size of a file in bytes; None where there is no such file."""
+    if is_remote(location):
+        found = remote.stat(location)
+        return None if found is None else found.size
     try:
         return local_path(location).stat().st_size
     except (FileNotFoundError, NotADirectoryError):
@@ -109,12 +276,16 @@ def size_of(location: Location) -> int | None:
 
 def names_in(folder: Location) -> list[str]:
     """The sorted names in a folder; none where there is no such folder."""
+    if is_remote(folder):
+        return remote.names_in(folder)
     path = local_path(folder)
     return sorted(os.listdir(path)) if path.is_dir() else []
 
 
 def make_folder(folder: Location) -> None:
-    """Create a folder with its parents, and flush what they lie in; one that exists is fine."""
+    """Create a folder with its parents, and flush what they lie in; one that exists is fine. Stores need none."""
+    if is_remote(folder):
+        return
     path = local_path(folder)
     with disk_errors(folder):
         if path.is_dir():
@@ -129,8 +300,12 @@ def make_folder(folder: Location) -> None:
 def remove(location: Location) -> None:
     """Remove a file or a whole folder, and flush the folder that it lay in; nothing there is fine.
 
-    A folder gets a temporary name first: nobody ever finds half of it.
+    A folder gets a temporary name first: nobody ever finds half of it. Of one in a store, `stage.json` goes first and
+    `plan.json` last: what is left is never taken for complete, nor for somebody else's.
     """
+    if is_remote(location):
+        remote.remove(location)
+        return
     path = local_path(location)
     with disk_errors(location):
         if path.is_dir() and not path.is_symlink():
@@ -182,7 +357,9 @@ def is_temporary(name: str) -> bool:
 
 
 def sweep(folder: Location) -> list[str]:
-    """Remove what earlier writers left under temporary names; returns those names."""
+    """Remove what earlier writers left under temporary names; returns those names. In a store there are none."""
+    if is_remote(folder):
+        return []
     left = [name for name in names_in(folder) if is_temporary(name)]
     for name in left:
         remove(join(folder, name))
@@ -297,8 +474,25 @@ def flush_folder(folder: Location) -> None:
         os.close(number)
 
 
+def outgoing(location: Location, new: bool = False) -> Outgoing:
+    """A file on its way to a location, which it has when it is committed.
+
+    Args:
+        location: a path or a URL
+        new: it commits something: an object that is put meanwhile by another writer is not replaced
+    """
+    if is_remote(location):
+        from coreset.engine.outgoing_object import OutgoingObject
+
+        return OutgoingObject(location, new)
+    return Outgoing(path_of(location))
+
+
 def write_bytes(location: Location, content: bytes) -> None:
     """Write a small file that appears whole or not at all; nothing of it stays if that fails."""
+    if is_remote(location):
+        remote.put_bytes(location, content)
+        return
     file = Outgoing(location)
     try:
         file.write(content)
@@ -328,19 +522,11 @@ def read_json(location: Location, hook: Callable[[dict[str, JSON]], JSON] | None
         InputError: The file is not JSON.
     """
     try:
-        return json.loads(local_path(location).read_text(encoding="utf-8"), object_hook=hook)
+        return json.loads(read_bytes(location), object_hook=hook)
     except FileNotFoundError:
         return None
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{location} is damaged ({error}); remove it and run the same command again.") from error
-
-
-def read_bytes(location: Location) -> bytes | None:
-    """All bytes of a small file; None where there is no such file."""
-    try:
-        return local_path(location).read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 @contextmanager

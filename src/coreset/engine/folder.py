@@ -115,11 +115,12 @@ def check_kept(stage: Stage, known: Iterable[tuple[str, str]]) -> None:
     Raises:
         ResourceError: Some are gone; names the first, or its folder if that is gone.
     """
-    gone = [
-        (name, location)
-        for name, location in ((name, file_of(stage.folder, name, suffix)) for name, suffix in known)
-        if files.size_of(location) is None
-    ]
+    with files.one_look(stage.folder):
+        gone = [
+            (name, location)
+            for name, location in ((name, file_of(stage.folder, name, suffix)) for name, suffix in known)
+            if files.size_of(location) is None
+        ]
     for name, _ in gone:
         files.remove(files.join(stage.folder, name + PARQUET))
     if gone:

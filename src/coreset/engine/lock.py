@@ -7,9 +7,10 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from coreset.engine import files
 from coreset.engine.errors import InputError, InUseError
@@ -59,8 +60,14 @@ def sole_writer(folder: Location, instead: str = "another --run") -> Iterator[No
         ...     print("mine")
         mine
     """
-    files.make_folder(folder)
     location = files.join(folder, NAME)
+    if files.is_remote(location):
+        from coreset.engine.remote_lock import sole_writer as sole_writer_there
+
+        with sole_writer_there(folder, location, f"wait for it, or use {instead}."):
+            yield
+        return
+    files.make_folder(folder)
     with files.disk_errors(location):
         number = os.open(files.local_path(location), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -82,6 +89,11 @@ def undisturbed(folder: Location) -> Iterator[None]:
         InUseError: A process holds it for writing; says which, where and since when.
         InputError: Its file system knows no locks.
     """
+    if files.is_remote(folder):  # a store has no shared locks: writers that begin later are not kept out
+        if (owner := writer_of(folder)) is not None:
+            raise InUseError(f"{folder} is being written by {owner}; wait for it to end.")
+        yield
+        return
     try:
         number = os.open(files.local_path(files.join(folder, NAME)), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # nobody ever wrote here, or the folder was copied without its lock
@@ -96,6 +108,11 @@ def undisturbed(folder: Location) -> Iterator[None]:
 
 def writer_of(folder: Location) -> Owner | None:
     """Who writes a folder now; None if nobody does. Keeps nobody from beginning, and writes nothing."""
+    if files.is_remote(folder):
+        from coreset.engine.remote_lock import said_of
+
+        said = said_of(files.join(folder, NAME))
+        return None if said is None or said.is_stale else _owner_in(said.owner)
     try:
         number = os.open(files.local_path(files.join(folder, NAME)), os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -143,7 +160,14 @@ def _lock(number: int, kind: int, patience: float) -> None:
 def _owner(number: int) -> Owner:
     """Who the lock file says holds it."""
     try:
-        said = json.loads(os.pread(number, 4096, 0))
+        return _owner_in(json.loads(os.pread(number, 4096, 0)))
+    except ValueError:
+        return Owner()
+
+
+def _owner_in(said: Mapping[str, Any]) -> Owner:
+    """The owner that a lock names."""
+    try:
         return Owner(int(said["pid"]), str(said["host"]), str(said["since"]))
     except (ValueError, KeyError, TypeError):
         return Owner()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,7 +49,8 @@ class Parts:
 
     def size(self, suffix: str = PARQUET) -> int:
         """Bytes of those files."""
-        return sum(files.size_of(location) or 0 for location in self.locations(suffix))
+        with files.one_look(self.folder):
+            return sum(files.size_of(location) or 0 for location in self.locations(suffix))
 
 
 class Part:
@@ -73,7 +73,7 @@ class Part:
         A suffix with a slash names a file elsewhere, relative to the stage's folder.
         """
         folder, _, name = self.location.rpartition("/")
-        self._sides[suffix] = Outgoing(file_of(folder, name, suffix))
+        self._sides[suffix] = files.outgoing(file_of(folder, name, suffix), new=suffix == PARQUET)
         return self._sides[suffix]
 
     def bundle(self) -> Bundle:
@@ -152,9 +152,10 @@ def parts_of(folder: Location, stated: Stated) -> Parts:
     Raises:
         InputError: A file is missing or has another size than is said.
     """
-    for name, sizes in stated.sizes.items():
-        for suffix, size in sizes:
-            check_size(file_of(folder, name, suffix), size)
+    with files.one_look(folder):
+        for name, sizes in stated.sizes.items():
+            for suffix, size in sizes:
+                check_size(file_of(folder, name, suffix), size)
     said, summaries = stated.said, stated.summaries
     return Parts(folder, summaries.names, said["counts"], said["hash"], said["source"], said["facts"], summaries)
 
@@ -202,7 +203,7 @@ def file_of(folder: Location, name: str, suffix: str) -> Location:
     """Where a part's file lies; a suffix with a slash is a path of its own, relative to the stage's folder."""
     if "/" not in suffix:
         return files.join(folder, name + suffix)
-    return os.path.normpath(files.join(folder, suffix))
+    return files.normal(files.join(folder, suffix))
 
 
 def seal_of(side: Outgoing) -> Seal:

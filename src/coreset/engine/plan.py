@@ -125,8 +125,11 @@ class Stage:
     def is_laid(self) -> bool:
         """Whether the folder's `plan.json` is this plan; one that is as we write it need not be parsed."""
         location, plan = files.join(self.folder, "plan.json"), self.plan
-        content = files.read_bytes(location)
-        return content is not None and (content == book_bytes(plan) or files.read_json(location) == plan)
+        try:
+            content = files.read_bytes(location)
+        except FileNotFoundError:
+            return False
+        return content == book_bytes(plan) or files.read_json(location) == plan
 
 
 def changed_fields(old: dict[str, JSON], new: dict[str, JSON]) -> list[tuple[str, JSON, JSON]]:

@@ -213,8 +213,9 @@ def finished(stage: Stage) -> Parts | None:
 
 def present_parts(stage: Stage, names: Sequence[str]) -> Filled:
     """The parts that are committed under this plan."""
-    found = (committed(stage, task) for task in stage.tasks())
-    return Filled(names, [None if part is None else part.line for part in found], {})
+    with files.one_look(stage.folder):
+        found = (committed(stage, task) for task in stage.tasks())
+        return Filled(names, [None if part is None else part.line for part in found], {})
 
 
 def committed(stage: Stage, task: Task) -> Finished | None:

@@ -70,5 +70,6 @@ def ordered_vectors(clusters: Parts, clustered: tuple[int, int]) -> OrderedVecto
     Holds their keys while it sorts them, and eight bytes for each row after that.
     """
     slices = slices_of(clusters.folder, clusters.names, clustered)
-    held = [(rows.open_vectors(piece.part + PARQUET), piece.start, piece.stop) for piece in slices]
+    found = rows.held_ranges([(piece.part + PARQUET, piece.start, piece.stop) for piece in slices])
+    held = [(x, piece.start - first, piece.stop - first) for (x, first), piece in zip(found, slices, strict=True)]
     return OrderedVectors(rows.VectorSlices(held, held[0][0].shape[1]), keys_in_order(slices)[2])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from coreset import rows
 from coreset.account import funnel, quarantine_tables
 from coreset.engine.errors import InputError, InvariantError, UsageError
-from coreset.engine.files import Location, Outgoing
+from coreset.engine.files import Location, outgoing
 from coreset.engine.progress import Progress, quiet, ticker
 from coreset.results.fate import QUARANTINED, Decided, decided, fated_tables
 
@@ -48,7 +48,7 @@ def write_decisions(run: Location, location: Location, progress: Progress = quie
         raise UsageError(f"{location} must end in .parquet.")
     by, counts = decided(run), dict[str, int]()
     progress.start("decisions", 1, 0, rows=next(step.rows for step in funnel(run)))
-    file = Outgoing(location)
+    file = outgoing(location)
     try:
         writer = rows.TableWriter(file, DECISIONS)
         for table in decision_tables(by):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 
 from coreset import rows
 from coreset.engine.errors import InputError
-from coreset.engine.files import TEMPORARY, Location, join, local_path, names_in, read_json
+from coreset.engine.files import TEMPORARY, Location, join, names_in, read_json
 from coreset.engine.stage import Parts, open_parts
 from coreset.numeric.ranks import OrderKey, score_of
 from coreset.sample import FATES, ORDER_COLUMNS, Cut, Cuts, SampleParams, fates
@@ -219,9 +218,9 @@ def picture_bytes(run: Location, source: str, image_offset: int | None, image_by
     if image_offset is None or image_bytes is None:
         raise InputError(f"{source} is compressed or holds no pictures: they cannot be read by their place.")
     root = (read_json(join(run, "run.json")) or {}).get("root", ".")
-    location = os.path.join(root, source)
+    location = join(root, source)
     try:
-        content = picture_at(str(local_path(location)), image_offset, image_bytes)
+        content = picture_at(location, image_offset, image_bytes)
     except OSError as error:
         raise InputError(f"{location} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # a name that no disk can have

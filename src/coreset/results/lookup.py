@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Int64, UInt64
 
 from coreset import rows
-from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import TEMPORARY, Location, join, names_in
 from coreset.engine.stage import Parts
@@ -67,7 +65,8 @@ def rows_with_keys(location: Location, keys: Sequence[str]) -> Iterator[tuple[in
 def groups_with(location: Location, hashes: UInt64[np.ndarray, "h"]) -> Iterator[tuple[int, int]]:
     """First and end row of the row groups that may hold one of some hashes, by their statistics."""
     try:
-        metadata = pq.read_metadata(files.local_path(location))
+        with rows.opened_parquet(location) as file:
+            metadata = file.metadata
     except (pa.ArrowInvalid, OSError) as error:
         raise rows.damaged(location, error) from error
     starts = rows.group_starts(metadata)

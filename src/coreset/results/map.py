@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 
 from coreset import rows
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, Outgoing
+from coreset.engine.files import Location, outgoing
 from coreset.engine.progress import Progress, quiet
 from coreset.results.beside import OrderedVectors, clusters_behind, ordered_vectors
 from coreset.results.fate import Decided, decided, fated_part
@@ -47,7 +47,7 @@ def write_map(run: Location, location: Location, seed: int = 0, progress: Progre
         raise UsageError(f"{location} must end in .parquet.")
     by = decided(run)
     progress.start("map", len(by.dedup.names), 0)
-    file = Outgoing(location)
+    file = outgoing(location)
     try:
         writer = rows.TableWriter(file, MAP)
         for table in map_tables(by, seed, progress):

@@ -163,6 +163,10 @@ def file_sizes(folder: Location) -> dict[str, int]:
         >>> file_sizes("/nowhere")
         {}
     """
+    if files.is_remote(folder):
+        with files.one_look(folder):
+            every = ((name, files.size_of(join(folder, name))) for name in files.names_in(folder))
+            return {name: size for name, size in every if size is not None}
     sizes: dict[str, int] = {}
     try:
         with os.scandir(files.local_path(folder)) as entries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from abc import ABC, abstractmethod
 
@@ -39,7 +38,7 @@ class ByteStream(ABC):
 
     compressed: bool
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         self._file = file
         self._buffer = b""
         self._at = 0  # where in the buffer the next byte is
@@ -100,9 +99,11 @@ class PlainStream(ByteStream):
 
     compressed = False
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         super().__init__(file)
-        self._size = os.fstat(file.fileno()).st_size
+        here = file.tell()
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(here)
 
     def left(self) -> int:
         """How many bytes are left."""
@@ -120,7 +121,7 @@ class PlainStream(ByteStream):
         return skipped
 
     def _more(self) -> bytes:
-        return self._file.read(CHUNK)
+        return self._file.read(CHUNK) or b""
 
 
 class GzipStream(ByteStream):
@@ -132,7 +133,7 @@ class GzipStream(ByteStream):
 
     compressed = True
 
-    def __init__(self, file: io.FileIO, ratio: int, allowance: int) -> None:
+    def __init__(self, file: io.RawIOBase, ratio: int, allowance: int) -> None:
         super().__init__(file)
         self._ratio = ratio
         self._allowance = allowance
@@ -168,7 +169,7 @@ class GzipStream(ByteStream):
         return unpacked
 
     def _read_packed(self) -> bool:
-        more = self._file.read(CHUNK // 4)
+        more = self._file.read(CHUNK // 4) or b""
         self._packed += more
         self._packed_count += len(more)
         return bool(more)
@@ -185,7 +186,7 @@ class GzipStream(ByteStream):
         return True
 
 
-def open_stream(file: io.FileIO, ratio: int, allowance: int) -> ByteStream:
+def open_stream(file: io.RawIOBase, ratio: int, allowance: int) -> ByteStream:
     """The bytes of an open file from its beginning, unpacked if they start like gzip, whatever its name says.
 
     Args:

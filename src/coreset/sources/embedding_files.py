@@ -15,19 +15,23 @@ Files of different folders belong together by the number in their names, whateve
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.sources.patterns import MOST_FILES, natural_order
+from coreset.sources.shards import check_one_store
 
 AUTO = "auto"
 FORMATS = ("clip-retrieval", "npy", "parquet", "parquet_npy", "datacomp")
 IMAGE_FOLDERS = ("img_emb", "image_emb", "embeddings")
 TEXT_FOLDERS = ("text_emb",)
 METADATA_FOLDER = re.compile(r"metadata|.+[-_]metadata")
+_SHARD = re.compile(r".+\.(tar|tar\.gz|tgz|parquet|txt)", re.IGNORECASE | re.DOTALL)
 _DIGITS = re.compile(r"[0-9]+")
 _SUFFIX = {"npy": ".npy", "parquet": ".parquet", "parquet_npy": ".npy", "clip-retrieval": ".npy", "datacomp": ".npz"}
 _SHOWN = 3
@@ -39,15 +43,15 @@ class SourceFile:
 
     Attributes:
         name: Relative to the root of the input, with `/`.
-        location: Absolute path.
+        location: Absolute path, or URL.
         size: Bytes.
-        changed: When it was last written, in nanoseconds.
+        changed: When it was last written, in nanoseconds; the etag of an object.
     """
 
     name: str
     location: str
     size: int
-    changed: int
+    changed: int | str
 
     @property
     def stem(self) -> str:
@@ -130,8 +134,26 @@ def find_embeddings(
         metadata = metadata or _sub_folder(folder, METADATA_FOLDER.fullmatch)
     if kind in {"datacomp", "parquet_npy"} and metadata is None:
         metadata = images
-    root = os.path.commonpath([place for place in (folder, texts, metadata) if place])
+    root = _common_root([place for place in (folder, texts, metadata) if place])
     return EmbeddingFolder(kind, root, tuple(_parts(kind, root, images, texts, metadata)))
+
+
+def holds_vectors(url: str) -> bool:
+    """Whether a URL is that of a folder of vectors, by the names in it: one with tars is not."""
+    if _SHARD.fullmatch(url) or re.search(r"[*?{[]", url):
+        return False
+    try:
+        return bool(found_format(url))
+    except InputError:
+        return False
+
+
+def _common_root(folders: Sequence[str]) -> str:
+    if not any(map(files.is_remote, folders)):
+        return os.path.commonpath(folders)
+    check_one_store(folders)
+    scheme = folders[0].partition("://")[0]
+    return f"{scheme}://{posixpath.commonpath([folder.partition('://')[2] for folder in folders])}"
 
 
 def found_format(folder: str, metadata: str | None = None) -> str:
@@ -140,7 +162,7 @@ def found_format(folder: str, metadata: str | None = None) -> str:
     Raises:
         InputError: Nothing in it looks like vectors.
     """
-    names = os.listdir(folder)
+    names = files.names_in(folder)
     suffixes = {os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")}
     if IMAGE_FOLDERS[0] in names:
         return "clip-retrieval"
@@ -235,14 +257,17 @@ def _numbered(files: Sequence[SourceFile]) -> list[dict[str, SourceFile]]:
 
 def _files(folder: str, suffix: str, root: str) -> list[SourceFile]:
     """The files of a folder with an ending, in the order of the numbers in their names."""
-    names = sorted(os.listdir(folder), key=natural_order)
+    names = sorted(files.names_in(folder), key=natural_order)
     found = [name for name in names if name.lower().endswith(suffix) and not name.startswith(".")]
     if len(found) > MOST_FILES:
         raise InputError(f"{folder} has {len(found):,} files, more than {MOST_FILES:,}: join some")
-    return [_listed(os.path.join(folder, name), root) for name in found]
+    with files.one_look(folder):
+        return [_listed(files.join(folder, name), root) for name in found]
 
 
 def _listed(path: str, root: str) -> SourceFile:
+    if files.is_remote(path):
+        return SourceFile(path[len(root) + 1 :], path, files.size_of(path) or 0, files.etag_of(path))
     try:
         path.encode("utf-8")
         found = os.stat(path)
@@ -256,8 +281,11 @@ def _listed(path: str, root: str) -> SourceFile:
 
 
 def _real_folder(path: str) -> str:
-    if "://" in path:
-        raise InputError(f"'{path}' is remote, and this version reads local files: copy or mount the folder first")
+    path = files.located(path)
+    if files.is_remote(path):
+        if not files.is_folder(path):
+            raise InputError(f"{path} is no folder: nothing lies below it; name the folder that holds the vectors")
+        return path
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(path):
         raise InputError(f"{path} is no folder: name the folder that holds the vectors")
@@ -276,7 +304,7 @@ def _sub_folder(folder: str, fits: Callable[[str], object]) -> str | None:
     Raises:
         InputError: There are two.
     """
-    found = [name for name in sorted(os.listdir(folder)) if fits(name) and os.path.isdir(os.path.join(folder, name))]
+    found = [name for name in files.names_in(folder) if fits(name) and files.is_folder(files.join(folder, name))]
     if len(found) > 1:
         raise InputError(f"{folder} holds {found[0]}/ and {found[1]}/, which may both be meant: move one away")
-    return os.path.join(folder, found[0]) if found else None
+    return files.join(folder, found[0]) if found else None

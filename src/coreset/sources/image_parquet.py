@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_machines
 from coreset.sources.bytestream import BrokenShardError
@@ -35,6 +36,7 @@ PAGES_HELD = 4
 """Pages of pictures that reading holds at its peak: docs/shards.md, "Parquet"."""
 _ROWS = 8  # that are held at a time: 8 pictures
 _AHEAD = 1 << 20  # bytes of a column chunk that are read at a time
+_AHEAD_THERE = 4 << 20  # of one that is an object: each is a request
 _SIZES = ("compressed", "uncompressed")
 
 
@@ -159,7 +161,7 @@ def holds_pictures(location: str) -> bool:
         OSError: The disk cannot be read.
     """
     try:
-        schema = pq.read_schema(location)
+        schema = pq.read_schema(files.readable(location))
     except BROKEN_TABLE as error:
         raise_the_machines(error)
         return False
@@ -174,7 +176,7 @@ def picture_at(location: str, row: int) -> bytes | None:
         OSError: The disk cannot be read.
     """
     try:
-        with pq.ParquetFile(location, buffer_size=_AHEAD, pre_buffer=False) as table:
+        with pq.ParquetFile(files.readable(location), buffer_size=_ahead(location), pre_buffer=False) as table:
             column = found_pictures(table.schema_arrow)
             if column is None:
                 return None
@@ -207,7 +209,7 @@ def pictures_at(shard: Shard, rows: Sequence[int]) -> Iterator[bytes | None]:
     """
     with opened_shard(shard) as file:
         try:
-            table = pq.ParquetFile(file, buffer_size=_AHEAD, pre_buffer=False)
+            table = pq.ParquetFile(file, buffer_size=_ahead(shard.location), pre_buffer=False)
             column = found_pictures(table.schema_arrow)
             left, start = list(reversed(rows)), 0
             for group in range(table.metadata.num_row_groups):
@@ -274,7 +276,11 @@ def _rows_in(footer: Any, pictures: str) -> int:  # noqa: ANN401
     return max(0, *(int(chunk.num_values) for chunk in _flat(footer, [pictures])))
 
 
-def _opened_table(file: io.FileIO, shard: Shard) -> pq.ParquetFile:
+def _ahead(location: str) -> int:
+    return _AHEAD_THERE if files.is_remote(location) else _AHEAD
+
+
+def _opened_table(file: io.RawIOBase, shard: Shard) -> pq.ParquetFile:
     """Raises `BrokenShardError` if there is no footer that can be read."""
     file.seek(max(0, shard.size - len(MAGIC)))
     end = file.read(len(MAGIC))
@@ -282,7 +288,8 @@ def _opened_table(file: io.FileIO, shard: Shard) -> pq.ParquetFile:
     if end != MAGIC:
         raise BrokenShardError("truncated_shard", "the Parquet ends without a footer")
     try:
-        return pq.ParquetFile(file, buffer_size=_AHEAD, pre_buffer=False, page_checksum_verification=True)
+        ahead = _ahead(shard.location)
+        return pq.ParquetFile(file, buffer_size=ahead, pre_buffer=False, page_checksum_verification=True)
     except BROKEN_TABLE as error:
         raise_the_machines(error)
         raise BrokenShardError("damaged_shard", f"the Parquet's footer cannot be read: {first_line(error)}") from error

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import xxhash
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
 
 MAGIC = b"\x93NUMPY"
@@ -182,7 +183,7 @@ class StreamedRows:
 
 
 class ColumnMajorRows:
-    """Vectors of a `.npy` file in Fortran order, picked from a memory map.
+    """Vectors of a `.npy` file in Fortran order, picked from a memory map; an object is copied to this machine first.
 
     Args:
         location: The file.
@@ -194,8 +195,9 @@ class ColumnMajorRows:
         shape = (header.dimension, header.rows)
         is_empty = header.rows == 0
         mapped: Callable[..., np.ndarray[Any, Any]] = np.memmap
+        there = files.copied(location) if files.is_remote(location) and not is_empty else location
         self._columns = (
-            np.empty(shape, header.dtype) if is_empty else mapped(location, header.dtype, "r", header.offset, shape)
+            np.empty(shape, header.dtype) if is_empty else mapped(there, header.dtype, "r", header.offset, shape)
         )
 
     def take(self, count: int) -> np.ndarray[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from coreset.engine import files
 from coreset.sources import image_parquet, tars
 from coreset.sources.pairs import DEFAULT_LIMITS, Limits, Pair, Reject
 from coreset.sources.shards import Shard, is_table
@@ -36,6 +37,6 @@ def picture_at(location: str, place: int, size: int) -> bytes:
     """
     if is_table(location):
         return image_parquet.picture_at(location, place) or b""
-    with open(location, "rb") as file:
+    with files.opened(location) as file:
         file.seek(place)
         return file.read(size)

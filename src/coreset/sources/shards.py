@@ -5,20 +5,22 @@ from __future__ import annotations
 import glob
 import io
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.sources.patterns import MOST_FILES, expanded_braces, natural_order
 
 _SHARD_NAME = re.compile(r"(.+?)(\.tar|\.tar\.gz|\.tgz|\.parquet)", re.IGNORECASE | re.DOTALL)
 _TABLE, _TARS = ".parquet", (".tar", ".tar.gz", ".tgz")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MAGIC = re.compile(r"[*?[]")
 _SHOWN = 3
+_ASKED = 16  # objects that are asked for one by one; of more, their folders are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class Shard:
 
     Attributes:
         name: Relative to the common root of all inputs, with `/`: what the `source` column says.
-        location: Absolute path.
+        location: Absolute path, or URL.
         size: Bytes of the file when it was listed.
+        etag: Of an object when it was listed; empty for a file.
     """
 
     name: str
     location: str
     size: int
+    etag: str = ""
 
     @property
     def stem(self) -> str:
@@ -58,12 +62,14 @@ def find_shards(patterns: Sequence[str], base: str = ".") -> list[Shard]:
     A Parquet beside a tar of the same name is what img2dataset says of the tar: a glob passes over it.
 
     Args:
-        patterns: Paths; globs (`**` for folders of any depth), sorted so that 2 comes before 10; braces such
-            as `{00000..00099}`; or `.txt` files that hold a pattern per line, where `#` begins a comment.
+        patterns: Paths or URLs; globs (`**` for folders of any depth), sorted so that 2 comes before 10; braces such
+            as `{00000..00099}`; or `.txt` files that hold a pattern per line, where `#` begins a comment. The URL of
+            a folder stands for the shards in it.
         base: The folder that relative paths start from, those in a `.txt` too.
 
     Raises:
-        InputError: Nothing there, a folder, a URL, or a name that is no shard's. The content is not looked at.
+        InputError: Nothing there, a folder, or a name that is no shard's; or paths and URLs, or URLs of several
+            buckets, together. The content is not looked at.
 
     Example:
         >>> import tempfile, pathlib
@@ -77,8 +83,11 @@ def find_shards(patterns: Sequence[str], base: str = ".") -> list[Shard]:
     if not patterns:
         raise InputError("no input is given: name the tars, such as 'shards/*.tar'")
     base = os.path.abspath(os.path.expanduser(base))
+    found = list(_paths(patterns, base))
+    if any(files.is_remote(path) for path in found):
+        return _objects(found)
     sizes: dict[str, int] = {}
-    for path in _existing(list(_paths(patterns, base))):
+    for path in _existing(found):
         sizes.setdefault(path, _tar_size(path))
     once = {os.path.realpath(path): path for path in reversed(sizes)}
     paths = [path for path in sizes if once[os.path.realpath(path)] == path]
@@ -96,14 +105,55 @@ def input_root(shards: Sequence[Shard]) -> str:
     return shards[0].location[: -len(shards[0].name)].rstrip("/") or "/"
 
 
+def _objects(urls: list[str]) -> list[Shard]:
+    """The shards that some URLs name; their sizes and etags from few listings, where there are many."""
+    check_one_store(urls)
+    once = list(dict.fromkeys(urls))
+    if len(once) > MOST_FILES:
+        raise InputError(f"the input has {len(once)} files, more than {MOST_FILES}: select from fewer, larger tars")
+    with files.one_look(once[0]) if len(once) > _ASKED else nullcontext():
+        sizes = list(map(files.size_of, once)) if len(once) > _ASKED else files.many(files.size_of, once)
+        _refuse_missing([url for url, size in zip(once, sizes, strict=True) if size is None], len(once))
+        for url in once:
+            _check_name(url)
+        if any(is_table(url) for url in once):
+            for url in once:
+                _refuse_beside(url)
+        etags = [files.etag_of(url) for url in once] if len(once) > _ASKED else files.many(files.etag_of, once)
+    folders = [url.rpartition("/")[0] for url in once]
+    scheme = once[0].partition("://")[0]
+    root = f"{scheme}://{posixpath.commonpath([folder.partition('://')[2] for folder in folders])}"
+    every = zip(once, sizes, etags, strict=True)
+    return [Shard(url[len(root) + 1 :], url, size or 0, etag) for url, size, etag in every]
+
+
+def check_one_store(places: Sequence[str]) -> None:
+    """Refuse places that have no common root: paths and URLs, or URLs of several buckets.
+
+    Raises:
+        InputError: Names two of them.
+    """
+    roots = {place.partition("://")[0] + "://" + place.partition("://")[2].partition("/")[0] for place in places}
+    if len(roots) > 1 or not all(map(files.is_remote, places)):
+        other = next(place for place in places if not place.startswith(places[0][: places[0].find("/", 6)]))
+        raise InputError(
+            f"{places[0]} and {other} do not lie in one bucket, and names are relative to what all inputs share: copy "
+            f"one beside the other, or make two runs"
+        )
+
+
 @contextmanager
-def opened_shard(shard: Shard) -> Iterator[io.FileIO]:
+def opened_shard(shard: Shard) -> Iterator[io.RawIOBase]:
     """A shard's bytes, which must be as many as when it was listed.
 
     Raises:
         InputError: They are not.
         OSError: The disk cannot be read; names the shard.
     """
+    if files.is_remote(shard.location):
+        with files.opened_as(shard.location, shard.size, shard.etag, ahead=not shard.is_table) as there:
+            yield there
+        return
     try:
         with open(shard.location, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -117,8 +167,10 @@ def opened_shard(shard: Shard) -> Iterator[io.FileIO]:
 
 def _paths(patterns: Sequence[str], base: str, listed_in: str | None = None) -> Iterator[str]:
     for typed in patterns:
-        _refuse_url(typed)
-        pattern = os.path.expanduser(typed)
+        pattern = os.path.expanduser(files.located(typed))
+        if files.is_remote(pattern) or files.is_remote(base):
+            yield from _urls(pattern if files.is_remote(pattern) else files.join(base, pattern), listed_in)
+            continue
         # A real file may have braces or stars in its name.
         real = os.path.lexists(os.path.join(base, pattern))
         for word in [pattern] if real else expanded_braces(pattern):
@@ -129,6 +181,33 @@ def _paths(patterns: Sequence[str], base: str, listed_in: str | None = None) -> 
                 yield from _globbed(word, base)
             else:
                 yield os.path.normpath(path)
+
+
+def _urls(pattern: str, listed_in: str | None) -> Iterator[str]:
+    """The objects that a pattern of URLs stands for."""
+    for word in expanded_braces(pattern):
+        if word.lower().endswith(".txt") and not _MAGIC.search(word):
+            yield from _paths(_lines(word, listed_in), word.rpartition("/")[0], listed_in=word)
+        elif _MAGIC.search(word):
+            yield from _shards_only(files.glob_objects(word), word)
+        elif _SHARD_NAME.fullmatch(word):
+            yield word
+        else:
+            yield from _shards_only(files.glob_objects(f"{word}/*"), f"{word}/*")
+
+
+def _shards_only(found: list[str], pattern: str) -> list[str]:
+    """Those that are named like shards, and are no sidecars, in natural order."""
+    names = set(found)
+    shards = [
+        url
+        for url in found
+        if _SHARD_NAME.fullmatch(url)
+        and not (is_table(url) and any(url[: -len(_TABLE)] + ending in names for ending in _TARS))
+    ]
+    if not shards:
+        raise InputError(f"no shard matches '{pattern}': check the URL, and quote the pattern")
+    return sorted(shards, key=natural_order)
 
 
 def _globbed(pattern: str, base: str) -> list[str]:
@@ -146,15 +225,14 @@ def _tar_beside(path: str) -> str | None:
     if not is_table(path):
         return None
     beside = (path[: -len(_TABLE)] + ending for ending in _TARS)
-    return next((tar for tar in beside if os.path.isfile(tar)), None)
+    return next((tar for tar in beside if files.is_file(tar)), None)
 
 
 def _lines(path: str, listed_in: str | None) -> list[str]:
     if listed_in is not None:
         raise InputError(f"{listed_in} lists another list, {path}: name the tars themselves in it")
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
+        lines = [line.strip() for line in io.StringIO(files.read_bytes(path).decode("utf-8"))]
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -165,24 +243,17 @@ def _lines(path: str, listed_in: str | None) -> list[str]:
     return patterns
 
 
-def _refuse_url(pattern: str) -> None:
-    if pattern.startswith("pipe:"):
-        raise InputError(
-            f"'{pattern}' would run a command, which coreset never does: fetch the tars and name the files"
-        )
-    url = _URL.match(pattern)
-    if url:
-        raise InputError(f"'{pattern}' is remote, and this version reads local files: copy or mount the tars first")
-
-
 def _existing(paths: list[str]) -> list[str]:
     if len(paths) > MOST_FILES:
         raise InputError(f"the input has {len(paths)} files, more than {MOST_FILES}: select from fewer, larger tars")
-    missing = [path for path in paths if not os.path.lexists(path)]
+    _refuse_missing([path for path in paths if not os.path.lexists(path)], len(paths))
+    return paths
+
+
+def _refuse_missing(missing: list[str], count: int) -> None:
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
-        raise InputError(f"no such file: {shown} ({len(missing)} of {len(paths)} are missing); check the paths")
-    return paths
+        raise InputError(f"no such file: {shown} ({len(missing)} of {count} are missing); check the paths")
 
 
 def _tar_size(path: str) -> int:
@@ -197,15 +268,23 @@ def _tar_size(path: str) -> int:
         raise InputError(f"{path} is a folder: name its tars, '{path}/*.tar'")
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is no regular file: coreset reads a tar more than once, so copy it to a file first")
+    _check_name(path)
+    _refuse_beside(path)
+    return found.st_size
+
+
+def _check_name(path: str) -> None:
     if not _SHARD_NAME.fullmatch(path):
         raise InputError(
             f"{path} is not named like a tar (.tar, .tar.gz, .tgz) or a Parquet of pictures (.parquet): name shards "
             f"only, such as '*.tar'"
         )
+
+
+def _refuse_beside(path: str) -> None:
     tar = _tar_beside(path)
     if tar is not None:
         raise InputError(
             f"{path} lies beside {os.path.basename(tar)} and only says what is in it: name the tar, or rename the "
             f"Parquet if it holds pictures of its own"
         )
-    return found.st_size

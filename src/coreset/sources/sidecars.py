@@ -7,9 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from coreset.engine import files
 from coreset.sources.shards import Shard
 
 LOOKED_AT = 1000
+LOOKED_AT_THERE = 48  # of shards in a store
 _LARGEST_STATS = 16 << 20
 _MOST_SAMPLES = 2**40
 
@@ -46,11 +48,11 @@ def read_sidecar(shard: Shard) -> Sidecar | None:
     footer = _from_footer(shard) if shard.is_table else None
     if footer is not None:
         return footer
-    if os.path.isfile(stats):
+    if files.is_file(stats):
         return _from_stats(stats)
     if shard.is_table:
         return None
-    return _from_parquet(table) if os.path.isfile(table) else None
+    return _from_parquet(table) if files.is_file(table) else None
 
 
 def expected_samples(shards: Sequence[Shard]) -> int | None:
@@ -59,8 +61,9 @@ def expected_samples(shards: Sequence[Shard]) -> int | None:
     At most `LOOKED_AT` shards, spread over all, are asked; the others count by their bytes. None if one that is asked
     does not know.
     """
-    asked = shards[:: -(-len(shards) // LOOKED_AT) or 1]
-    found = [read_sidecar(shard) for shard in asked]
+    is_remote = bool(shards) and files.is_remote(shards[0].location)
+    asked = shards[:: -(-len(shards) // (LOOKED_AT_THERE if is_remote else LOOKED_AT)) or 1]
+    found = files.many(read_sidecar, asked) if is_remote else [read_sidecar(shard) for shard in asked]
     samples = [sidecar.samples for sidecar in found if sidecar is not None and sidecar.samples is not None]
     size = sum(shard.size for shard in asked)
     if len(samples) < len(asked) or not size:
@@ -70,7 +73,7 @@ def expected_samples(shards: Sequence[Shard]) -> int | None:
 
 def _from_stats(path: str) -> Sidecar:
     name = os.path.basename(path)
-    with open(path, "rb") as file:
+    with files.opened(path) as file:
         content = file.read(_LARGEST_STATS + 1)
     if len(content) > _LARGEST_STATS:
         return Sidecar(name, None, f"more than {_LARGEST_STATS} bytes")
@@ -90,7 +93,7 @@ def _from_footer(shard: Shard) -> Sidecar | None:
     from coreset.sources.broken_tables import BROKEN_TABLE, raise_the_machines
 
     try:
-        return Sidecar(os.path.basename(shard.location), int(pq.read_metadata(shard.location).num_rows))
+        return Sidecar(os.path.basename(shard.location), int(pq.read_metadata(files.readable(shard.location)).num_rows))
     except BROKEN_TABLE as error:
         raise_the_machines(error)
         return None
@@ -104,7 +107,7 @@ def _from_parquet(path: str) -> Sidecar | None:
 
     name = os.path.basename(path)
     try:
-        with pq.ParquetFile(path) as table:
+        with pq.ParquetFile(files.readable(path)) as table:
             if "status" not in table.schema_arrow.names:
                 return None
             column = (batch.column(0) for batch in table.iter_batches(columns=["status"]))

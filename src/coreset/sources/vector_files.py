@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.sources.broken_tables import BROKEN_TABLE, first_line, raise_the_machines
 from coreset.sources.embedding_files import SourceFile
@@ -22,6 +24,10 @@ from coreset.sources.npy import ColumnMajorRows, Rows, StreamedRows, read_npy_he
 
 _PAGE = 1 << 20  # bytes of a column that are read ahead
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError)
+
+
+def _page(location: str) -> int:
+    return 4 * _PAGE if files.is_remote(location) else _PAGE
 
 
 @contextmanager
@@ -32,6 +38,12 @@ def opened(file: SourceFile) -> Iterator[BinaryIO]:
         InputError: It changed.
         OSError: The disk cannot be read; names the file.
     """
+    if files.is_remote(file.location):
+        with files.opened_as(
+            file.location, file.size, str(file.changed), ahead=not file.name.endswith(".parquet")
+        ) as there:
+            yield cast("BinaryIO", io.BufferedReader(there))
+        return
     try:
         with open(file.location, "rb") as found:
             _check_unchanged(file, found)
@@ -110,7 +122,7 @@ def opened_table(file: SourceFile) -> Iterator[Any]:
     """
     with opened(file) as found:
         try:
-            with pq.ParquetFile(found, buffer_size=_PAGE, pre_buffer=False) as table:
+            with pq.ParquetFile(found, buffer_size=_page(file.location), pre_buffer=False) as table:
                 yield table
         except BROKEN_TABLE as error:
             raise_the_machines(error)

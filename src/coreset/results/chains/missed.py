@@ -173,7 +173,8 @@ def range_counted(
     kept[index] = rows.read_table(dedup, ["kept"])["kept"].to_numpy()
     numbers = np.arange(*clustered, dtype=np.int32)
     cluster = np.concatenate([np.repeat(numbers, np.diff(piece.offsets)) for piece in slices])
-    places = [(rows.open_vectors(piece.part + PARQUET), piece.start, piece.stop) for piece in slices]
+    held = rows.held_ranges([(piece.part + PARQUET, piece.start, piece.stop) for piece in slices])
+    places = [(x, piece.start - first, piece.stop - first) for (x, first), piece in zip(held, slices, strict=True)]
     vectors = rows.VectorSlices(places, sampled.vectors.shape[1])
     own = places_of(sampled, slices, [join(folder, name) for name in names])
     queries = Queried(sampled.vectors, sampled.cluster, own)

@@ -69,7 +69,7 @@ def check_file(out: Location, entry: Entry, remedy: str) -> Found:
     """Whether a picture is there, as it was written, and decodes."""
     place = join(out, entry.file or "")
     try:
-        content = files.local_path(place).read_bytes()
+        content = files.read_bytes(place)
     except FileNotFoundError:
         return damaged(place, "is missing", remedy)
     return check_picture(place, content, entry, remedy)

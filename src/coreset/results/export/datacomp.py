@@ -15,7 +15,7 @@ from jaxtyping import UInt64
 
 from coreset import rows
 from coreset.engine.errors import InputError
-from coreset.engine.files import Location, Outgoing, join
+from coreset.engine.files import Location, join, outgoing
 from coreset.engine.stage import Part, Summary
 from coreset.results.export.contents import Entry
 from coreset.results.export.format import ChosenRows, Finished, Format
@@ -87,7 +87,7 @@ def finish(done: Finished[DatacompParams]) -> list[str]:
     order = np.lexsort((low, high))
     pairs: np.ndarray[Any, Any] = np.empty(len(order), PAIR)
     pairs["f0"], pairs["f1"] = high[order], low[order]
-    file = Outgoing(join(done.out, SUBSET))
+    file = outgoing(join(done.out, SUBSET))
     try:
         rows.write_array(file, pairs)
         file.commit()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cache, partial
@@ -63,7 +62,7 @@ def export(
     """
     found = format_named(form)
     run, out = run.rstrip("/"), out.rstrip("/")
-    with undisturbed(run) if os.path.isdir(run) else nullcontext():
+    with undisturbed(run) if files.is_folder(run) else nullcontext():
         exporting = _Exporting(run, out, found, params_of(found, **params), execute, memory, progress)
         must_clear = check_target(out, exporting.stage, overwrite)
         if not must_clear and (whole := finished(exporting.stage)) is not None:

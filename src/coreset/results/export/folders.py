@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, Outgoing, join
+from coreset.engine.files import Location, join, outgoing
 from coreset.engine.progress import ticker
 from coreset.engine.stage import Part
 from coreset.results.export.captions import is_empty, neutralised
@@ -102,7 +102,7 @@ def write_jsonl(location: Location, entries: Iterable[Any]) -> None:
 
 
 def _write_lines(location: Location, lines: Iterator[str], opening: str, between: str, closing: str) -> None:
-    file = Outgoing(location)
+    file = outgoing(location)
     try:
         file.write(opening.encode())
         for number, line in enumerate(lines):

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from coreset import rows
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, Outgoing, join, write_bytes
+from coreset.engine.files import Location, join, outgoing, write_bytes
 from coreset.engine.stage import Part, Summary
 from coreset.results.export.contents import Entry
 from coreset.results.export.format import ChosenRows, Finished, Format
@@ -63,7 +63,7 @@ def finish(done: Finished[KeysParams]) -> list[str]:
 
 def write_table(out: Location, tables: Iterator[pa.Table]) -> list[str]:
     """Write one Parquet."""
-    file = Outgoing(join(out, TABLE))
+    file = outgoing(join(out, TABLE))
     try:
         writer = rows.TableWriter(file, KEYS)
         for table in tables:

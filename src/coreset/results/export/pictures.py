@@ -7,7 +7,6 @@ knows where a picture lies: it is read from its beginning once for every part th
 from __future__ import annotations
 
 import io
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -51,7 +50,7 @@ class Sources:
 
     def shard(self, name: str) -> Shard:
         """A source by its name."""
-        return Shard(name, os.path.join(self.root, name), self.sizes[name])
+        return Shard(name, join(self.root, name), self.sizes[name])
 
 
 def sources_of(run: Location) -> Sources:
@@ -79,10 +78,10 @@ def check_sources(run: Location, sources: Sources, names: Iterable[str]) -> None
     """
     wrong = []
     for name in sorted(names):
-        size = files.size_of(os.path.join(sources.root, name))
+        size = files.size_of(join(sources.root, name))
         if size != sources.sizes[name]:
             state = "is missing" if size is None else f"has {size:,} bytes instead of {sources.sizes[name]:,}"
-            wrong.append(f"{os.path.join(sources.root, name)} {state}")
+            wrong.append(f"{join(sources.root, name)} {state}")
     if wrong:
         others = f" (and {len(wrong) - SHOWN:,} more)" if len(wrong) > SHOWN else ""
         raise InputError(
@@ -144,7 +143,8 @@ def _from_tar(shard: Shard, wanted: Sequence[int], places: Sequence[Place]) -> I
     with opened_shard(shard) as file:
         for index in wanted:
             offset, size = places[index][3] or 0, places[index][4] or 0
-            block = os.pread(file.fileno(), 512 + size, offset - 512)
+            file.seek(offset - 512)
+            block = file.read(512 + size) or b""
             yield index, block[512:] if is_member(block[:512], size) and len(block) == 512 + size else None
 
 

@@ -87,7 +87,7 @@ def verify_export(
         InputError: It is no export, or not finished.
         InUseError: A process writes it.
     """
-    out = os.path.normpath(out)
+    out = files.normal(out)
     with undisturbed(join(out, HIDDEN)):
         plan, said = recorded_plan(out), files.read_json(join(stage_folder(out), "stage.json"))
         if plan is None or said is None:
@@ -178,7 +178,7 @@ class _Verification:
 
     def check_captions(self, notes: list[str]) -> Found:
         """Keys and captions are those of the run, in its order."""
-        coreset = open_parts(join(self.run, "coreset")) if os.path.isdir(self.run) else None
+        coreset = open_parts(join(self.run, "coreset")) if files.is_folder(self.run) else None
         if coreset is None or coreset.hash != self.source:
             notes.append(f"captions were not compared: {self.run} is not the run of this export; name it with --run")
             return Found()

@@ -91,5 +91,6 @@ def sampled_curve(clusters: Parts, thresholds: tuple[float, ...], seed: int) -> 
 def cluster_vectors(clusters: Parts, cluster: int) -> rows.VectorSlices:
     """The vectors of one cluster, part after part."""
     pieces = slices_of(clusters.folder, clusters.names, (cluster, cluster + 1))
-    opened = [(rows.open_vectors(piece.part), piece.start, piece.stop) for piece in pieces]
+    found = rows.held_ranges([(piece.part, piece.start, piece.stop) for piece in pieces])
+    opened = [(x, piece.start - first, piece.stop - first) for (x, first), piece in zip(found, pieces, strict=True)]
     return rows.VectorSlices(opened, opened[0][0].shape[1])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from coreset import rows
-from coreset.engine.files import Location, local_path
+from coreset.engine.files import Location, is_remote, local_path
 from coreset.results.report.passed import COLUMNS
 
 MEMBERS = 12
@@ -112,6 +112,8 @@ def _members(
 ) -> pa.Table:
     """Rows of some clusters with certain values in a column of text."""
     try:
+        if dedup and is_remote(dedup[0]):
+            return _remote_members(dedup, chosen, column, values, columns)
         parts = ds.dataset([str(local_path(location)) for location in dedup], format="parquet")
         numbers = pa.array(sorted({cluster for _, cluster in chosen}), pa.int32())
         of_clusters = ds.field("cluster").isin(numbers)
@@ -119,3 +121,25 @@ def _members(
         return parts.to_table(list(columns), filter=wanted, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise rows.damaged(dedup[0], error) from error
+
+
+def _remote_members(
+    dedup: Sequence[Location],
+    chosen: Sequence[tuple[str, int]],
+    column: str,
+    values: Sequence[str],
+    columns: Sequence[str],
+) -> pa.Table:
+    """The same from objects, a batch at a time; parts without one of the clusters are not gone through."""
+    numbers, texts = pa.array(sorted({cluster for _, cluster in chosen}), pa.int32()), pa.array(values)
+    pieces = []
+    for location in dedup:
+        held = rows.read_table(location, ["cluster"])["cluster"]
+        if not pc.any(pc.is_in(held, value_set=numbers)).as_py():
+            continue
+        for table in rows.table_batches(location, list(dict.fromkeys([*columns, column, "cluster"])), rows.BATCH_ROWS):
+            wanted = pc.and_(pc.is_in(table["cluster"], value_set=numbers), pc.is_in(table[column], value_set=texts))
+            pieces.append(table.filter(wanted).select(list(columns)))
+    if pieces:
+        return pa.concat_tables(pieces)
+    return rows.DEDUP.empty_table().select(list(columns))

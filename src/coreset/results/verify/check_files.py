@@ -94,7 +94,7 @@ def read_said(run: Location, name: str) -> tuple[Said, Found]:
         remedy = f"put it back, or remove {folder if file == 'plan.json' else location} and make it again"
         value: JSON = None
         if files.size_of(location) is not None:
-            content = files.local_path(location).read_bytes()
+            content = files.read_bytes(location)
             found.append(Found(bytes=len(content)))
             try:
                 value = json.loads(content)

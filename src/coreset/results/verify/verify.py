@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from coreset.account import BEFORE, check_sums, source_hash
 from coreset.dedup import DedupParams
+from coreset.engine import files
 from coreset.engine.errors import CoresetError, InputError
 from coreset.engine.files import Location
 from coreset.engine.local import in_process
@@ -45,7 +45,7 @@ def verify(
         InputError: There is no run.
         InUseError: A process writes it.
     """
-    run = os.path.normpath(run)
+    run = files.normal(run)
     with undisturbed(run):
         return _Verification(run, execute, memory, full, progress).result()
 
