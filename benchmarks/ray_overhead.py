@@ -33,7 +33,9 @@ def print_round(found: dict[str, Measured]) -> None:
     for name, (one, other) in lines.items():
         print(f"{name:12s}{one.seconds:13.2f}{other.seconds:15.2f}{other.seconds / one.seconds:8.2f}", end="")
         print(f"{one.cpu:14.2f}{other.cpu:9.2f}{other.cpu / max(one.cpu, 0.01):8.2f}")
-    print(f"{'all':12s}{total(processes):13.2f}{total(cluster):15.2f}{total(cluster) / total(processes):8.2f}", flush=True)
+    print(
+        f"{'all':12s}{total(processes):13.2f}{total(cluster):15.2f}{total(cluster) / total(processes):8.2f}", flush=True
+    )
 
 
 def main() -> None:

@@ -1,28 +1,33 @@
-"""One selection by every engine: this process, processes, a Ray cluster. The same bytes of every stage."""
+"""One selection by every engine: this process, processes, a Ray cluster. The same bytes of every stage.
+
+How often a worker loads the model is counted meanwhile.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import check_equal, contents
+from engine_tasks import with_loads
 from identity import patched, write_input
 from shards import recipe, write_shards
 
 from coreset.cluster import ClusterParams
 from coreset.engine.local import in_process, on_processes
 from coreset.engine.on_ray import on_ray
-from coreset.engine.stage import Execute
+from coreset.engine.stage import Execute, Needs
 from coreset.pipeline import Run, clustered, deduplicated, embedded, forested, imported, sampled
 from coreset.recipe import Recipe, read_recipe
 from coreset.results.export.exporting import export
 
-WORKERS = 2
+WORKERS, SHARDS = 2, 8
 ENGINES = {"in_process": None, "on_processes": on_processes, "on_ray": lambda workers: on_ray("local", workers)}
 SMALL = {
     "coreset.cluster.PART_ROWS": 500,
@@ -56,7 +61,7 @@ class Inputs:
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Inputs:
     place = tmp_path_factory.mktemp("inputs")
-    write_shards(place / "shards", count=3)
+    write_shards(place / "shards", count=SHARDS, pairs=9)
     (place / "coreset.toml").write_text(recipe(clip, clusters=5))
     found = write_input(place)
     listed = place / "excluded.txt"
@@ -84,10 +89,11 @@ def select(place: Path, inputs: Inputs, execute: Execute) -> Path:
 
 
 class Selections:
-    """What each engine makes of the inputs, made once."""
+    """What each engine makes of the inputs, made once; how often each of its processes had loaded a model, by call."""
 
     def __init__(self, folder: Path, inputs: Inputs) -> None:
         self._folder, self._inputs = folder, inputs
+        self.loads: dict[str, dict[int, list[int]]] = {name: {} for name in ENGINES}
 
     def by(self, name: str) -> Path:
         """Where an engine's results are."""
@@ -97,13 +103,21 @@ class Selections:
             if make is None:
                 return select(place, self._inputs, in_process)
             with closing(make(WORKERS)) as engine:
-                select(place, self._inputs, engine)
+                select(place, self._inputs, self._watched(engine, self.loads[name]))
         return place
+
+    def _watched(self, execute: Execute, loads: dict[int, list[int]]) -> Execute:
+        def run(calls: Iterable[Callable[[], Any]], needs: Needs) -> Iterator[Any]:
+            for result, pid, count in execute((partial(with_loads, call) for call in calls), needs):
+                loads.setdefault(pid, []).append(count)
+                yield result
+
+        return run
 
 
 @pytest.fixture(scope="module")
-def selections(tmp_path_factory: pytest.TempPathFactory, inputs: Inputs) -> Iterator[Selections]:
-    yield Selections(tmp_path_factory.mktemp("selections"), inputs)
+def selections(tmp_path_factory: pytest.TempPathFactory, inputs: Inputs) -> Selections:
+    return Selections(tmp_path_factory.mktemp("selections"), inputs)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -113,3 +127,12 @@ def test_every_engine_leaves_the_same_bytes(selections: Selections, engine: str,
         expected = contents(selections.by("in_process") / name)
         assert any(path.endswith(".parquet") for path in expected)
         check_equal(selections.by(engine) / name, expected)
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "in_process"])
+def test_a_worker_loads_the_model_once_for_many_shards(selections: Selections, engine: str) -> None:
+    selections.by(engine)
+    counts = selections.loads[engine].values()
+    loaded = [found for found in counts if max(found)]
+    assert {max(found) for found in loaded} == {1}
+    assert len(loaded) < SHARDS
