@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -55,5 +56,5 @@ def test_ranks_are_found_past_what_32_bits_count(shape: ModuleType, count: int, 
 def test_ranges_of_clusters_lose_no_row(sizes: list[int]) -> None:
     found = list(ranges_of(np.array(sizes, np.int64)))
     assert sum(sum(sizes[first:stop]) for first, stop in found) == sum(sizes)
-    assert all(stop == first for (_, stop), (first, _) in zip(found, found[1:], strict=False))
+    assert all(stop == first for (_, stop), (first, _) in pairwise(found))
     assert all(sum(sizes[first : stop - 1]) < TASK_ROWS for first, stop in found)
