@@ -215,10 +215,10 @@ def children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measured(run: Path, memory: str, count: int, workers: int) -> Measured:
-    """Run both commands in a folder that holds ``rows/``."""
+def measured(run: Path, memory: str, count: int, workers: int, *engine: str) -> Measured:
+    """Run both commands in a folder that holds ``rows/``; ``engine`` are more flags of theirs."""
     found = Measured(memory, bytes_of(memory))
-    shared = ("--memory", memory, "--workers", str(workers))
+    shared = ("--memory", memory, "--workers", str(workers), *engine)
     for command, extra in (("dedup", ()), ("sample", ("-n", str(count)))):
         whole, sampler = timed_command(run, command, (*shared, *extra))
         found.commands[command] = whole

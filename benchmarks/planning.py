@@ -2,7 +2,7 @@
 
 The stage is that of `coreset embed`: one part a shard. No shard is there and none is read; each part is two empty files
 that an engine leaves, so that what is left is the driver's own. Each size runs in a process of its own, whose peak
-memory is counted above that of one with a single part. `--under /dev/shm` keeps the disk out of the figures.
+memory is counted above that of one with a thousand parts. `--under /dev/shm` keeps the disk out of the figures.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from coreset.engine.local import in_process
 from coreset.engine.stage import PARQUET, Finished, Needs, Stage, complete
 from coreset.sources.shards import Shard
 
+FEW = 1000
 SEAL = Seal(0, "0" * 32)
 CHOICE = Choice("ViT-L-14", "openai", True, "cuda", "float16", 256, 8)
 
@@ -76,12 +77,13 @@ def main() -> None:
     if asked.alone is not None:
         print(json.dumps(measured(asked.alone, asked.under)))
         return
-    floor = alone(1, asked.under)["peak"]
+    floor = alone(FEW, asked.under)["peak"]
     for parts in asked.parts:
         found = alone(parts, asked.under)
+        each = (found["peak"] - floor) / (parts - FEW)
         print(
             f"{parts:,} parts: {found['planning']:.1f} s to plan, {found['made']:.1f} s to plan, list and seal, "
-            f"{found['reopened']:.1f} s to open again; {(found['peak'] - floor) / parts:,.0f} bytes of memory a part; "
+            f"{found['reopened']:.1f} s to open again; {each:,.0f} bytes of memory a part; "
             f"plan.json {found['plan'] / 1e6:.1f} MB, stage.json {found['stage'] / 1e6:.1f} MB"
         )
 

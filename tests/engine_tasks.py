@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -129,3 +130,9 @@ def hold_folder(folder: str) -> None:
     with sole_writer(folder):
         Path(folder, "held").touch()
         time.sleep(600)
+
+
+def with_loads(call: Callable[[], Any]) -> tuple[Any, int, int]:
+    """What a call gives, in which process, and how often that process has loaded a model so far."""
+    result, loading = call(), sys.modules.get("coreset.encoder.loading")
+    return result, os.getpid(), loading._loaded.cache_info().misses if loading else 0

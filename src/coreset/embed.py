@@ -51,7 +51,7 @@ def embed_stage(
     by_name = {shard.name: shard for shard in shards}
     ordered = [by_name[name] for name in in_order(folder, by_name)]
     del by_name
-    needs = Needs(threads=choice.threads)
+    needs = Needs(gpus=float(choice.device.startswith("cuda")), threads=choice.threads)
 
     def inputs() -> dict[str, JSON]:
         return {shard.name: {"size": shard.size, "part": part_number(at)} for at, shard in enumerate(ordered)}

@@ -51,7 +51,19 @@ def cluster_ranges(clusters: Parts) -> Iterator[tuple[int, int]]:
     Raises:
         InputError: A cluster has more than `MOST_ROWS` rows.
     """
-    sizes = np.diff(sum(np.asarray(rows.open_array(where)) for where in clusters.locations(rows.OFFSETS)))
+    return ranges_of(np.diff(sum(np.asarray(rows.open_array(where)) for where in clusters.locations(rows.OFFSETS))))
+
+
+def ranges_of(sizes: Int64[np.ndarray, "k"]) -> Iterator[tuple[int, int]]:
+    """First and end of consecutive clusters of these sizes that together reach `TASK_ROWS` rows.
+
+    Raises:
+        InputError: A cluster has more than `MOST_ROWS` rows.
+
+    Example:
+        >>> list(ranges_of(np.array([200_000, 100_000, 0, 7, 0])))
+        [(0, 2), (2, 5)]
+    """
     if len(sizes) and (most := int(sizes.max())) > MOST_ROWS:
         raise InputError(
             f"Cluster {int(sizes.argmax())} has {most:,} rows, more than {MOST_ROWS:,}; choose more --clusters, with "

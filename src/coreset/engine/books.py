@@ -164,6 +164,6 @@ def read_stage(location: Location) -> Stated | None:
         if said is None:
             return None
         sizes = said.pop(PARTS)
-        return Stated(said, sizes, reader.summaries.named(list(sizes)))
+        return Stated(said, sizes, reader.summaries.named(list(sizes.keys())))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{location} is damaged ({error}); remove it and run the same command again.") from error

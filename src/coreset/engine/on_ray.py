@@ -115,7 +115,10 @@ def connected(address: str, workers: int | None) -> Any:  # noqa: ANN401  Ray ha
         "address": LOCAL,  # without it, Ray would join any cluster that it finds on this machine
         "num_cpus": workers,
         "include_dashboard": False,
-        "_system_config": {"idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS},
+        "_system_config": {
+            "idle_worker_killing_time_threshold_ms": 1000 * IDLE_SECONDS,
+            "worker_niceness": 0,  # as urgent as processes would be; Ray's own workers give way to everything else
+        },
     }
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway from its next version on
     try:

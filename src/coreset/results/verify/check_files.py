@@ -155,7 +155,8 @@ def receipt_calls(said: Said) -> Iterator[Callable[[], Found]]:
     inputs = {entry["part"]: (name, entry) for name, entry in plan["inputs"].items()}
     for name, part in stage["parts"].items():
         location = join(said.folder, name + PARQUET)
-        yield partial(receipt_found, location, SCHEMAS[said.name], stage["plan"], part, inputs.get(name))
+        entry = inputs.get(name)
+        yield partial(receipt_found, location, SCHEMAS[said.name], stage["plan"], part, entry, said.remedy())
 
 
 def receipt_found(
@@ -164,6 +165,7 @@ def receipt_found(
     plan: str,
     part: Mapping[str, JSON],
     entry: tuple[str, Mapping[str, JSON]] | None,
+    remedy: str,
 ) -> Found:
     """Whether a part's Parquet has the columns and the rows that it must, and a receipt that agrees with `stage.json`.
 
@@ -173,6 +175,7 @@ def receipt_found(
         plan: the hash of the stage's plan
         part: what `stage.json` says of the part
         entry: the name of the source and what `plan.json` says of it, if it does
+        remedy: what to do if `plan.json` is damaged
     """
     try:
         found, text, count = pq.read_schema(location), rows.receipt_of(location), rows.count_rows(location)
@@ -188,7 +191,9 @@ def receipt_found(
     if count != counted:
         return wrong(location, f"has {count:,} rows, and its receipt says {counted:,}")
     if entry is not None and not is_source(receipt["inputs"], *entry):
-        return wrong(location, f"was made from {receipt['inputs']}, and plan.json says {entry[0]} {entry[1]}")
+        plan_json = join(os.path.dirname(location), "plan.json")  # nothing has its hash, and the Parquet's was right
+        what = f"says {entry[0]} {entry[1]}, and {location} was made from {receipt['inputs']}"
+        return damaged(plan_json, what, remedy)
     return Found()
 
 
