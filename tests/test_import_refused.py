@@ -134,7 +134,7 @@ WRONG: dict[str, tuple[list[str], int, list[str]]] = {
     "no folder": (["import"], 2, ["No folder of vectors was named"]),
     "nowhere": (["import", "nowhere"], 3, ["nowhere is no folder"]),
     "a file": (["import", "in/img_emb/img_emb_0.npy"], 3, ["is no folder"]),
-    "a url": (["import", "s3://bucket/in"], 3, ["is remote"]),
+    "a url": (["import", "s3://me:pw@bucket/in"], 3, ["s3://…@bucket/in holds a password"]),
     "format unknown": (["import", "in", "--format", "hdf5"], 2, ["--format hdf5 is not known", "clip-retrieval"]),
     "format not there": (["import", "in", "--format", "datacomp"], 3, ["no .npz files"]),
     "cosine unknown": (["import", "in", "--text-cosine", "both"], 2, ["--text-cosine both is not known"]),

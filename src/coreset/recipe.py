@@ -22,6 +22,7 @@ from coreset.cluster import ClusterParams
 from coreset.dedup import DedupParams
 from coreset.embed import EmbedParams
 from coreset.engine.errors import InputError, UsageError
+from coreset.engine.files import join, located
 from coreset.engine.stage import Params
 from coreset.import_ import ImportParams
 from coreset.sample import SampleParams
@@ -199,7 +200,7 @@ def anchored(values: dict[str, Any], base: str) -> dict[str, Any]:
     for name in ("pretrained", "centroids", "exclude", "reuse", "text_embeddings", "metadata"):
         path = values.get(name)
         if path and (name != "pretrained" or os.path.exists(os.path.join(base, path))):
-            values[name] = os.path.join(base, path)
+            values[name] = join(base, located(path))
     model = values.get("model", "")
     if model.startswith(LOCAL):
         values["model"] = LOCAL + os.path.join(base, model.removeprefix(LOCAL))

@@ -155,8 +155,18 @@ NO_SHARDS = [
     typed("no such file", "a tar that is not there", "good.tar", "gone.tar", words=("no such file", "gone.tar")),
     typed("nothing matches", "a pattern that matches nothing", "x*.tar", words=("no file matches 'x*.tar'",)),
     typed("a pipe", "`pipe:` and a command", "pipe:touch UNPICKLED", words=("would run a command", "never does")),
-    typed("a web address", "an address of http", "http://127.0.0.1:9/a.tar", words=("is remote",)),
-    typed("an address of S3", "an address of S3", "s3://bucket/{00000..00099}.tar", words=("is remote",)),
+    typed(
+        "a signed web address",
+        "an address of http with a signature",
+        "http://127.0.0.1:9/a.tar?X-Amz-Signature=0f",
+        words=("holds a signature",),
+    ),
+    typed(
+        "an address of S3 with a password",
+        "an address of S3 with a password",
+        "s3://me:pw@bucket/{00000..00099}.tar",
+        words=("holds a password",),
+    ),
     typed("a folder", "a folder", ".", words=("is a folder",)),
     typed(
         "braces without end",

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from coreset.cli.app import app
-from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Overwrite, Quiet, Ray, RunFolder, Workers
+from coreset.cli.options import (
+    CommonOptions,
+    HelpWithDefaults,
+    Json,
+    Memory,
+    Overwrite,
+    Quiet,
+    Ray,
+    RunFolder,
+    Workers,
+    place_location,
+)
 
 Where = Annotated[list[str] | None, typer.Option("--where", help="export.where", show_default=False)]
 SamplesPerShard = Annotated[
@@ -28,7 +39,10 @@ Jpeg = Annotated[bool | None, typer.Option("--jpeg/--keep-bytes", help="export.j
 @app.command(cls=HelpWithDefaults)
 def export(
     form: Annotated[str, typer.Argument(metavar="FORMAT", help="export.format")],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="A folder that is new or empty.")],
+    out: Annotated[
+        str,
+        typer.Argument(metavar="OUT", help="A folder that is new or empty; or its URL.", callback=place_location),
+    ],
     where: Where = None,
     samples_per_shard: SamplesPerShard = None,
     images_per_dir: ImagesPerDir = None,

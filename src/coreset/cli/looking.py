@@ -19,8 +19,23 @@ from coreset.cli.flags import (
     TextFolder,
     VectorColumn,
 )
-from coreset.cli.options import CommonOptions, HelpWithDefaults, Json, Memory, Quiet, Ray, RunFolder, Workers
+from coreset.cli.options import (
+    CommonOptions,
+    HelpWithDefaults,
+    Json,
+    Memory,
+    Quiet,
+    Ray,
+    RunFolder,
+    Workers,
+    place_location,
+)
 from coreset.results.chains.misses import ROWS, SEED
+
+OutFile = Annotated[
+    str,
+    typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.", callback=place_location),
+]
 
 
 @app.command(cls=HelpWithDefaults)
@@ -78,7 +93,13 @@ def inspect(
 @app.command(cls=HelpWithDefaults)
 def verify(
     path: Annotated[
-        str | None, typer.Argument(metavar="PATH", help="An export or a run. [default: the run]", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="PATH",
+            help="An export or a run. [default: the run]",
+            show_default=False,
+            callback=place_location,
+        ),
     ] = None,
     full: Annotated[
         bool,
@@ -111,7 +132,7 @@ def verify(
 
 @app.command(cls=HelpWithDefaults)
 def decisions(
-    file: Annotated[str, typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.")],
+    file: OutFile,
     run: RunFolder = "run",
     quiet: Quiet = False,
     json: Json = False,
@@ -128,7 +149,7 @@ def decisions(
 
 @app.command(name="map", cls=HelpWithDefaults)
 def map_(
-    file: Annotated[str, typer.Argument(metavar="OUT.parquet", help="Is replaced if it is there.")],
+    file: OutFile,
     run: RunFolder = "run",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample that the two directions come from.")] = 0,
     quiet: Quiet = False,
@@ -150,7 +171,10 @@ def map_(
 def report(
     run: RunFolder = "run",
     out: Annotated[
-        str | None, typer.Option("--out", help="The folder to write. [default: RUN/report]", show_default=False)
+        str | None,
+        typer.Option(
+            "--out", help="The folder to write. [default: RUN/report]", show_default=False, callback=place_location
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn to be shown.")] = 0,
     no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Show no pictures, and read no tars.")] = False,

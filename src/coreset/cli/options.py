@@ -28,6 +28,15 @@ def run_location(text: str) -> str:
     return located_run(text)
 
 
+def place_location(text: str | None) -> str | None:
+    """A file or folder as a person names it: a path or a URL."""
+    if text is None or ":" not in text:
+        return text
+    from coreset.engine.files import located
+
+    return located(text)
+
+
 RunFolder = Annotated[
     str,
     typer.Option(

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -166,6 +167,11 @@ def mark_of(location: Location) -> int | str:
     return found.etag
 
 
+def absolute(location: Location) -> Location:
+    """A location that does not depend on the folder one is in."""
+    return location if is_remote(location) else os.path.abspath(local_path(location))
+
+
 def is_file(location: Location) -> bool:
     """Whether there is a file, or an object."""
     return remote.stat(location) is not None if is_remote(location) else local_path(location).is_file()
@@ -212,6 +218,21 @@ def copied(location: Location) -> BinaryIO:
     return target
 
 
+def unnamed(folder: Location) -> BinaryIO:
+    """A local file without a name, on the disk of a folder; for a folder in a store on that of the spool."""
+    if is_remote(folder):
+        from coreset.engine.spool import new_spool
+
+        return new_spool()
+    return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))
+
+
+def read_lines(location: Location) -> Iterator[str]:
+    """The lines of a text file in ASCII, each with its end, one in memory at a time."""
+    with io.TextIOWrapper(io.BufferedReader(cast("Any", opened(location)), 1 << 20), encoding="ascii") as file:
+        yield from file
+
+
 def glob_objects(pattern: str) -> list[Location]:
     """The objects that a pattern stands for."""
     from coreset.engine.listing import globbed
@@ -222,6 +243,14 @@ def glob_objects(pattern: str) -> list[Location]:
 def many(call: Callable[[S], T], values: Sequence[S]) -> list[T]:
     """What a call says of each value, several at a time: for calls that wait for a store."""
     return remote.many(call, values)
+
+
+def bytes_below(folder: Location) -> int:
+    """Bytes of all files of a folder, in folders of any depth."""
+    if is_remote(folder):
+        return sum(found.size for found in remote.listed(folder, deep=True).values() if found)
+    every = (os.path.join(place, name) for place, _, names in os.walk(local_path(folder)) for name in names)
+    return sum(os.path.getsize(file) for file in every if os.path.isfile(file))
 
 
 def is_folder(location: Location) -> bool:

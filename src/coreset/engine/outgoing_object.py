@@ -76,7 +76,8 @@ class OutgoingObject(Outgoing):
                 raise InUseError(
                     f"{self.location} was written by another process meanwhile; wait for it, or use another --run."
                 ) from error
-        self._file.close()
+        finally:
+            self._file.close()
 
     def discard(self) -> None:
         """Forget the file if it was not committed."""

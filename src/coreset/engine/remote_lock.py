@@ -131,7 +131,7 @@ def said_of(location: str) -> Said | None:
         said = json.loads(content)
         return Said(dict(said["owner"]), float(said["beat"]), found.etag)
     except (ValueError, KeyError, TypeError):
-        return Said({}, time.time(), found.etag)
+        return Said({}, 0.0, found.etag)  # a lock of a disk, copied with its run
 
 
 def _taken(folder: str, location: str, then: str) -> Held:

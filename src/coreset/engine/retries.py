@@ -22,6 +22,10 @@ TIMEOUT = "CORESET_REMOTE_TIMEOUT"
 FIRST, LONGEST = 0.2, 20.0
 """Seconds of the first pause, at most, and of any pause; each may be twice as long as the one before."""
 
+FIRST_CONTACT = 20.0
+"""Seconds after which a store that never answered in this process counts as misnamed."""
+_reached: set[str] = set()
+
 _STATUS = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
 _CODES = frozenset({"SlowDown", "InternalError", "RequestTimeout", "ServiceUnavailable", "OperationAborted"})
 _CLASSES = frozenset(
@@ -69,17 +73,20 @@ def persistent(call: Callable[[], T], what: str) -> T:
         >>> persistent(asked, "s3://bucket/0.tar")
         7
     """
-    begun, attempts = time.monotonic(), 0
+    begun, attempts, store = time.monotonic(), 0, what.partition("://")[0]
     while True:
         try:
-            return call()
+            found = call()
+            _reached.add(store)
+            return found
         except Exception as error:
             attempts += 1
             if not is_transient(error):
                 raise
             pause = random.uniform(0, min(LONGEST, FIRST * 2**attempts))  # noqa: S311  no secret depends on it
             waited = time.monotonic() - begun
-            if waited + pause > deadline():
+            is_unknown = store not in _reached and status_of(error) is None
+            if waited + pause > (min(FIRST_CONTACT, deadline()) if is_unknown else deadline()):
                 raise ResourceError(
                     f"{what} could not be reached within {waited:.0f} s and {attempts} attempt(s) ({reason(error)}); "
                     f"see whether the storage is well, and run the same command again, it continues."
@@ -125,11 +132,8 @@ def is_transient(error: BaseException) -> bool:
         >>> is_transient(TimeoutError()), is_transient(FileNotFoundError())
         (True, False)
     """
-    status = status_of(error)
-    if status is not None and status >= 400:
-        return status in _STATUS or code_of(error) in _CODES
     names = {kind.__name__ for found in causes(error) for kind in type(found).__mro__}
-    return not names.isdisjoint(_CLASSES) or code_of(error) in _CODES
+    return not names.isdisjoint(_CLASSES) or status_of(error) in _STATUS or code_of(error) in _CODES
 
 
 def reason(error: BaseException) -> str:

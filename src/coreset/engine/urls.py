@@ -78,6 +78,10 @@ def checked(location: str) -> str:
             f"'{location}' would run a command, which coreset never does: name the file or the object itself, "
             f"s3://BUCKET/NAME instead of `pipe:aws s3 cp s3://BUCKET/NAME -`."
         )
+    if "::" in location and "://" in location:
+        raise InputError(
+            f"{redacted(location)} chains stores; name the object itself, without what stands before `::`."
+        )
     match = _URL.match(location)
     if match is None:
         return location
@@ -87,8 +91,6 @@ def checked(location: str) -> str:
             f"{redacted(location)} holds {what}; take it out: credentials come from the environment, the profile or "
             f"the machine's role, and never stand in a name."
         )
-    if "::" in location:
-        raise InputError(f"{location} chains stores; name the object itself, without what stands before `::`.")
     if match[1].lower() == "file":
         return path_of(location)
     if not match[2].strip("/"):
@@ -103,6 +105,9 @@ def redacted(text: str) -> str:
         >>> redacted("https://host/a.tar?X-Amz-Signature=0f3a&b=1"), redacted("s3://bucket/a?.tar")
         ('https://host/a.tar?…', 's3://bucket/a?.tar')
     """
+    chain, colons, last = text.rpartition("::")
+    if colons:
+        return f"{chain}::{redacted(last)}" if "://" not in chain else f"…::{redacted(last)}"
     match = _URL.match(text)
     if match is None:
         return text

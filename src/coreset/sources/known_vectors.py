@@ -16,6 +16,7 @@ import xxhash
 from jaxtyping import Float32
 
 from coreset.engine.errors import InputError
+from coreset.engine.files import local_path
 from coreset.sources.embedding_columns import KEY, as_text
 from coreset.sources.embeddings import find_embeddings, look_at
 
@@ -96,8 +97,9 @@ def known_parts(folder: str) -> list[KnownPart]:
     """The files of a run's `rows/`, or of a folder of `.npy` files with tables of keys.
 
     Raises:
-        InputError: It is neither, or its files do not fit together.
+        InputError: It is neither, or its files do not fit together; or it lies in a store.
     """
+    local_path(folder)
     for place in (os.path.join(folder, "rows"), folder):
         tables = sorted(glob.glob(os.path.join(glob.escape(place), "[0-9]*.parquet")))
         if tables and os.path.isfile(os.path.join(place, "plan.json")):

@@ -77,7 +77,7 @@ def check_file(out: Location, entry: Entry, remedy: str) -> Found:
 
 def check_tar(place: Location, entries: Sequence[Entry], remedy: str) -> Found:
     """Whether the samples of a tar or a Parquet are those that are listed, as `coreset embed` reads them."""
-    shard = Shard(os.path.basename(place), os.path.abspath(place), files.size_of(place) or 0)
+    shard = Shard(os.path.basename(place), files.absolute(place), files.size_of(place) or 0)
     found = []
     for pair, entry in zip_longest(read_pairs(shard, LONG), entries):
         if entry is None or not isinstance(pair, Pair) or (pair.key, pair.caption) != (entry.key, entry.caption):

@@ -61,7 +61,7 @@ def export(
         ResourceError: No space is left.
     """
     found = format_named(form)
-    run, out = run.rstrip("/"), out.rstrip("/")
+    run, out = files.located(run).rstrip("/"), files.located(out).rstrip("/")
     with undisturbed(run) if files.is_folder(run) else nullcontext():
         exporting = _Exporting(run, out, found, params_of(found, **params), execute, memory, progress)
         must_clear = check_target(out, exporting.stage, overwrite)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, join, outgoing
+from coreset.engine.files import Location, join, outgoing, read_lines
 from coreset.engine.progress import ticker
 from coreset.engine.stage import Part
 from coreset.results.export.captions import is_empty, neutralised
@@ -115,17 +116,14 @@ def _write_lines(location: Location, lines: Iterator[str], opening: str, between
 
 def read_json_list(location: Location) -> Iterator[Any]:
     """The entries of what `write_json_list` wrote, one in memory at a time."""
-    with open(location, encoding="ascii") as file:
-        next(file)
-        for line in file:
-            if line.startswith("{"):
-                yield json.loads(line.rstrip(",\n"))
+    for line in islice(read_lines(location), 1, None):
+        if line.startswith("{"):
+            yield json.loads(line.rstrip(",\n"))
 
 
 def read_jsonl(location: Location) -> Iterator[Any]:
     """The entries of JSON lines, one in memory at a time."""
-    with open(location, encoding="ascii") as file:
-        yield from map(json.loads, file)
+    yield from map(json.loads, read_lines(location))
 
 
 def check_text(flag: str, text: str) -> None:

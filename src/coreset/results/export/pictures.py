@@ -7,7 +7,6 @@ knows where a picture lies: it is read from its beginning once for every part th
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -208,7 +207,8 @@ class InOrder:
     """Pictures that come in any order, to be had in the rows' order; what does not fit in memory lies on a disk.
 
     Args:
-        folder: on a disk that may hold them; the file there has no name, and goes with this
+        folder: on a disk that may hold them, or in a store: then a disk of this machine does; the file there has no
+            name, and goes with this
         memory: bytes of pictures that are held
     """
 
@@ -218,7 +218,7 @@ class InOrder:
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
         with files.disk_errors(folder):
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  see __exit__
+            self._file = files.unnamed(folder)
 
     def __enter__(self) -> Self:
         return self

@@ -51,7 +51,11 @@ def check_target(out: Location, stage: Stage, overwrite: bool) -> bool:
 
 
 def check_place(out: Location) -> None:
-    """Refuse a path that cannot become a folder of ours."""
+    """Refuse a place that cannot become a folder of ours."""
+    if files.is_remote(out):
+        if files.is_file(out):
+            raise InputError(f"{out} is an object; give a folder that is new or empty.")
+        return
     path = files.local_path(out)
     if path.exists() and not path.is_dir():
         raise InputError(f"{out} is a file; give a folder that is new or empty.")

@@ -9,12 +9,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.space import free_bytes, shown, with_margin
 from coreset.import_ import Embeddings, ImportParams, misfits
 from coreset.pipeline import shard_problems
 from coreset.results.inspect.estimate import DIMENSION, Estimate, estimated
 from coreset.results.states import DAMAGED, stage_states
+from coreset.sources.embedding_files import holds_vectors
 from coreset.sources.embeddings import AUTO, FORMATS, find_embeddings, found_format, headers_and_problems
 from coreset.sources.image_parquet import holds_pictures
 from coreset.sources.tars import Shard, find_shards, read_sidecar
@@ -91,7 +93,9 @@ def inspect(paths: Sequence[str], asked: ImportParams = ImportParams()) -> Inspe
     """
     given = tuple(paths)
     alone = os.path.expanduser(given[0]) if len(given) == 1 else ""
-    if os.path.isdir(alone):
+    if files.is_remote(alone):
+        found = _of_url(given, files.located(alone), asked)
+    elif os.path.isdir(alone):
         if any(os.path.isfile(os.path.join(alone, name, "plan.json")) for name in STAGES):
             found = _of_run(given, alone)
         else:
@@ -124,7 +128,6 @@ def _of_run(given: tuple[str, ...], folder: str) -> Inspected:
         return Inspected(given, RUN, problems=(str(error),))
     if problems := tuple(state.note for state in states.values() if state.state == DAMAGED):
         return Inspected(given, RUN, problems=problems)
-    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
     rows = states["rows"].rows
     return Inspected(
         given,
@@ -132,10 +135,23 @@ def _of_run(given: tuple[str, ...], folder: str) -> Inspected:
         states["rows"].parts,
         rows,
         f"{folder.rstrip('/')}/rows/stage.json" if rows is not None else "rows/ is not complete",
-        bytes=sum(os.path.getsize(file) for file in files if os.path.isfile(file)),
+        bytes=files.bytes_below(folder),
         complete=all(state.state == "complete" for state in states.values()),
         next=f"coreset status --run {shlex.quote(given[0])}",
     )
+
+
+def _of_url(given: tuple[str, ...], url: str, asked: ImportParams) -> Inspected:
+    """What lies at a URL: a run, a folder of vectors or of Parquets of pictures, or shards."""
+    if any(files.is_file(files.join(url, name, "plan.json")) for name in STAGES):
+        return _of_run(given, url)
+    if not holds_vectors(url):
+        return _of_shards(given, asked)
+    kind = found_format(url, asked.metadata) if asked.format == AUTO else asked.format
+    tables = files.glob_objects(f"{url}/*.parquet") if kind == "parquet" else []
+    if tables and holds_pictures(tables[0]):
+        return _of_shards(given, asked)
+    return _of_vectors(given, url, kind, asked)
 
 
 def _of_folder(given: tuple[str, ...], folder: str, asked: ImportParams) -> Inspected:
