@@ -15,6 +15,7 @@ from proxy import FAULTS, Proxy, proxied
 from stores import KEY, SECRET, connect, new_bucket, objects, s3_server, upload
 
 from coreset.engine import files, retries, stores
+from coreset.engine.books import write_book
 from coreset.engine.files import join
 
 pytest.importorskip("s3fs")
@@ -223,7 +224,7 @@ def test_faults_of_a_network_change_no_byte(fault: str, run: str, proxy: Proxy) 
     with files.outgoing(join(run, "00000.parquet"), new=True) as file:
         file.write(content)
     file.commit()
-    files.commit_json(join(run, "plan.json"), {"a": 1})
+    write_book(join(run, "plan.json"), {"a": 1})
     files.write_bytes(join(run, "00000.npy"), content)
     assert files.read_bytes(join(run, "00000.parquet")) == content
     assert files.names_in(run) == ["00000.npy", "00000.parquet", "plan.json"]

@@ -149,12 +149,6 @@ def test_of_two_writers_of_different_bytes_in_a_store_one_is_told(folder: str) -
     with pytest.raises(InUseError, match="was written by another process meanwhile"):
         other.commit()
     assert files.read_bytes(place) == b"one"
-    files.commit_json(join(folder, "plan.json"), {"a": 1})
-    files.commit_json(join(folder, "plan.json"), {"a": 1})
-    with pytest.raises(InUseError, match="was written by another process meanwhile"):
-        files.commit_json(join(folder, "plan.json"), {"a": 2})
-    files.commit_json(join(folder, "plan.json"), {"a": 2}, instead_of={"a": 1})
-    assert files.read_json(join(folder, "plan.json")) == {"a": 2}
 
 
 def test_a_folder_is_removed_with_all_that_is_in_it(folder: str) -> None:
