@@ -17,7 +17,8 @@ from command import check_equal, check_refused, contents, coreset, done
 from models import write_model
 from shards import good_pairs, write_shard, write_shards
 
-from coreset.encoder import loading
+from coreset.embed_params import needs_of
+from coreset.encoder import Choice, loading
 
 BAD = ("--max-bad", "10")
 PAGE = Path(__file__).parents[1] / "docs/encoders.md"
@@ -199,3 +200,9 @@ def test_half_a_batch_is_tried_once_and_recorded(place: Path, own: Path) -> None
 )
 def test_an_entry_point_that_is_not_there_is_refused(place: Path, own: Path, name: str, says: str) -> None:
     check_refused(coreset("embed", "--model", f"encoder:{name}", *BAD, cwd=place), 3, says)
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", 0), ("cuda", 1), ("cuda:1", 1)])
+def test_a_task_asks_for_a_device_where_it_embeds_on_one(device: str, gpus: float) -> None:
+    needs = needs_of(Choice("ViT-B-32", None, False, device, "float32", 8, 3))
+    assert (needs.gpus, needs.threads) == (gpus, 3)

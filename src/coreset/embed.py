@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from coreset import rows
-from coreset.embed_params import DRAFT, EmbedParams, resolved, tried
+from coreset.embed_params import DRAFT, EmbedParams, needs_of, resolved, tried
 from coreset.embed_rows import How, Known, embedded_pairs, nothing_known
 from coreset.embed_table import row_table
 from coreset.engine import files
 from coreset.engine.errors import InputError, MismatchError
 from coreset.engine.files import JSON, Location
 from coreset.engine.names import Numbered, part_number
-from coreset.engine.stage import PARQUET, Execute, Needs, Part, Stage, Summary, Task, in_order
+from coreset.engine.stage import PARQUET, Execute, Part, Stage, Summary, Task, in_order
 from coreset.keys import check_keys, embedded_before, prefixed_key, rewrite_keys, written_keys
 from coreset.quarantine import ASIDES, write_quarantine
 from coreset.sources.known_vectors import known_vectors
@@ -51,7 +51,6 @@ def embed_stage(
     by_name = {shard.name: shard for shard in shards}
     ordered = [by_name[name] for name in in_order(folder, by_name)]
     del by_name
-    needs = Needs(gpus=float(choice.device.startswith("cuda")), threads=choice.threads)
 
     def inputs() -> dict[str, JSON]:
         return {shard.name: {"size": shard.size, "part": part_number(at)} for at, shard in enumerate(ordered)}
@@ -79,7 +78,7 @@ def embed_stage(
         tasks,
         None,
         rows.receipt_of,
-        needs,
+        needs_of(choice),
         inputs,
         check,
         aside=ASIDES,

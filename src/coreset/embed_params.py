@@ -146,7 +146,7 @@ def tried(
     """
     if embeds_alike(folder, params):
         return params, choice
-    needs = Needs(threads=choice.threads)
+    needs = needs_of(choice)
     try:
         dimension = fold([partial(vector_dimension, choice)], max, execute, needs)
     except ResourceError:
@@ -158,6 +158,11 @@ def tried(
         )
         dimension = fold([partial(vector_dimension, choice)], max, execute, needs)
     return dataclasses.replace(params, dimension=dimension or 0, fitting_batch=choice.batch_size), choice
+
+
+def needs_of(choice: Choice) -> Needs:
+    """What a task that embeds needs: the threads of its calls, and a device of its own where it uses one."""
+    return Needs(gpus=float(choice.device.startswith("cuda")), threads=choice.threads)
 
 
 def embeds_alike(folder: Location, params: EmbedParams) -> bool:
