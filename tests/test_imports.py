@@ -24,7 +24,7 @@ HEAVY = ("torch", "faiss", "pyarrow", "ray", "open_clip", "webdataset", "scipy",
 MAY_IMPORT_OF_CORESET = {
     "engine": {"engine"},
     "numeric": {"numeric"},
-    "sources": {"sources", "engine"},
+    "sources": {"sources", "remote_rows", "engine"},
     "rows": {"rows", "remote_rows", "engine", "numeric"},
     "remote_rows": {"engine"},
     "encoder": {"encoder", "engine", "sources"},

@@ -258,13 +258,13 @@ def dedup_table(
     """
     picked = index[batch]
     owner = np.searchsorted(starts, picked, side="right") - 1
-    pieces, where = [], []
+    asked, where = [], []
     for number in np.unique(owner):
         mine = np.flatnonzero(owner == number)
         low = int(picked[mine[0]] - starts[number]) + slices[number].start
-        pieces.append(rows.read_table(slices[number].part + PARQUET, rows.CLUSTERS.names, low, low + len(mine)))
+        asked.append((slices[number].part + PARQUET, rows.CLUSTERS.names, low, low + len(mine)))
         where.append(mine)
-    table = pa.concat_tables(pieces).take(pa.array(np.argsort(np.concatenate(where))))
+    table = pa.concat_tables(rows.read_tables(asked)).take(pa.array(np.argsort(np.concatenate(where))))
     return (
         table.append_column("component_size", [found.size[batch]])
         .append_column("kept", [found.kept[batch]])

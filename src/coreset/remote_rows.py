@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int64
 
@@ -29,6 +30,8 @@ GAP_BYTES = 1 << 20
 """Rows that are nearer than this are fetched together: the bytes between cost less than another request."""
 HEADER_BYTES = 64 << 10
 FOOTERS_HELD = 64
+WINDOW_ROWS = 1 << 17
+"""Rows whose columns are fetched at a time where a table is gone through."""
 
 _footers: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
@@ -162,14 +165,91 @@ def _header(location: Location, head: bytes) -> tuple[tuple[int, ...], np.dtype[
     return shape, dtype, file.tell()
 
 
+class ObjectParquet:
+    """A Parquet in a store, with the calls of `pq.ParquetFile` that are used here.
+
+    Before row groups are decoded, what is wanted of them is fetched: column chunks that lie near each other together,
+    several ranges at a time.
+    """
+
+    def __init__(self, file: RemoteFile, opened: pq.ParquetFile) -> None:
+        self._file, self._opened = file, opened
+        self.metadata, self.schema_arrow = opened.metadata, opened.schema_arrow
+
+    def read_row_groups(
+        self, groups: Sequence[int], columns: Sequence[str] | None = None, use_threads: bool = False
+    ) -> pa.Table:
+        """Some row groups."""
+        self._file.hold(chunk_ranges(self.metadata, groups, columns))
+        return self._opened.read_row_groups(groups, columns=columns, use_threads=use_threads)
+
+    def iter_batches(
+        self,
+        batch_size: int = 1 << 16,
+        row_groups: Sequence[int] | None = None,
+        columns: Sequence[str] | None = None,
+        use_threads: bool = False,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows in order, at most `batch_size` at a time; so much is held as some row groups need."""
+        left = list(range(self.metadata.num_row_groups) if row_groups is None else row_groups)
+        while left:
+            some, rows = [left.pop(0)], 0
+            while left and rows < WINDOW_ROWS:
+                rows += self.metadata.row_group(some[-1]).num_rows
+                some.append(left.pop(0))
+            self._file.hold(chunk_ranges(self.metadata, some, columns))
+            yield from self._opened.iter_batches(batch_size, some, columns, use_threads=use_threads)
+
+
+def chunk_ranges(
+    metadata: Any,  # noqa: ANN401  pyarrow has no types
+    groups: Sequence[int],
+    columns: Sequence[str] | None,
+) -> list[tuple[int, int]]:
+    """Where the chunks of some columns lie; those that are near each other in one range."""
+    wanted = None if columns is None else set(columns)
+    ranges = []
+    for group in groups:
+        footer = metadata.row_group(group)
+        for number in range(footer.num_columns):
+            chunk = footer.column(number)
+            if wanted is None or chunk.path_in_schema.split(".")[0] in wanted:
+                start = chunk.data_page_offset
+                if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+                    start = min(start, chunk.dictionary_page_offset)
+                ranges.append((start, start + chunk.total_compressed_size))
+    return joined_ranges(sorted(ranges))
+
+
+def joined_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending ranges, with those in one that have little between them.
+
+    Example:
+        >>> joined_ranges([(0, 10), (20, 30), (5 << 20, 6 << 20)])
+        [(0, 30), (5242880, 6291456)]
+    """
+    joined: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        if joined and start - joined[-1][1] <= GAP_BYTES and stop - joined[-1][0] <= RANGE_BYTES:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    return joined
+
+
 @contextmanager
-def parquet_object(location: Location) -> Iterator[pq.ParquetFile]:
-    """A Parquet in a store, opened; the footers that were read last are kept."""
-    with RemoteFile(location) as file:
-        key = (location, file.found.etag)
-        metadata = _footers.get(key) if file.found.etag else None
-        with pq.ParquetFile(file, metadata=metadata, pre_buffer=True) as opened:
+def parquet_object(location: Location, file: RemoteFile | None = None) -> Iterator[ObjectParquet]:
+    """A Parquet in a store, opened; the footers that were read last are kept.
+
+    Args:
+        location: its URL
+        file: itself, if it is open already
+    """
+    with file or RemoteFile(location) as found:
+        key = (location, found.found.etag)
+        metadata = _footers.get(key) if found.found.etag else None
+        with pq.ParquetFile(found, metadata=metadata, pre_buffer=False) as opened:
             _footers[key] = opened.metadata
             while len(_footers) > FOOTERS_HELD:
                 _footers.popitem(last=False)
-            yield opened
+            yield ObjectParquet(found, opened)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import xxhash
 from jaxtyping import Float16, Int64, UInt64
 
-from coreset.engine import files, remote
+from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location, Outgoing
 from coreset.engine.stage import PARQUET, Part, Summary
@@ -34,9 +34,6 @@ REPEATED = ("source", "reason", "kept_key")
 """Columns written with a dictionary of their values: for the others, which hardly repeat, that takes time and space."""
 BATCH_ROWS = 1 << 16
 """Rows of a table that are read at a time where only some of them are needed."""
-
-REMOTE_ROWS = 1 << 17
-"""Rows of a table in a store that are fetched at a time where all are gone through."""
 
 VECTORS, TEXTS = ".npy", ".text.npy"
 OFFSETS = ".offsets.npy"
@@ -214,7 +211,7 @@ def write_table(file: Outgoing, table: pa.Table) -> None:
 
 
 @contextmanager
-def opened_parquet(location: Location) -> Iterator[pq.ParquetFile]:
+def opened_parquet(location: Location) -> Iterator[Any]:
     """A Parquet file, opened; of an object in a store, only what is asked for is fetched."""
     if files.is_remote(location):
         from coreset.remote_rows import parquet_object
@@ -274,6 +271,17 @@ def read_table(
         raise damaged(location, error) from error
 
 
+def read_tables(asked: Sequence[tuple[Location, Sequence[str], int, int]]) -> list[pa.Table]:
+    """Rows `start` to `stop` of some columns of several Parquet files; of objects several are fetched at a time.
+
+    Raises:
+        InputError: A file is damaged.
+    """
+    if asked and files.is_remote(asked[0][0]):
+        return files.many(lambda one: read_table(*one), asked)
+    return [read_table(*one) for one in asked]
+
+
 def chosen_rows(location: Location, wanted: Int64[np.ndarray, "r"], columns: Sequence[str]) -> pa.Table:
     """Some rows of a Parquet file, by ascending indices; no more of the file is held than a batch."""
     pieces, start = [], 0
@@ -322,12 +330,8 @@ def table_batches(location: Location, columns: Sequence[str], rows: int = 1 << 2
     """
     try:
         with opened_parquet(location) as file:
-            every = range(file.metadata.num_row_groups)
-            at_once = max(1, REMOTE_ROWS // GROUP_ROWS) if files.is_remote(location) else len(every)  # else all is held
-            for first in range(0, len(every), at_once or 1):
-                groups = list(every[first : first + at_once])
-                for batch in file.iter_batches(rows, groups, list(columns), use_threads=False):
-                    yield pa.Table.from_batches([batch])
+            for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+                yield pa.Table.from_batches([batch])
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(location, error) from error
 
@@ -457,7 +461,7 @@ def held_ranges(ranges: Sequence[tuple[Location, int, int]]) -> list[tuple[np.nd
         return (vectors, 0) if isinstance(vectors, np.ndarray) else (vectors.spooled(start, stop), start)
 
     if ranges and files.is_remote(ranges[0][0]):
-        return remote.many(fetched, ranges)
+        return files.many(fetched, ranges)
     return [fetched(asked) for asked in ranges]
 
 

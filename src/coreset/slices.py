@@ -82,11 +82,12 @@ def ranges_of(sizes: Int64[np.ndarray, "k"]) -> Iterator[tuple[int, int]]:
 def slices_of(folder: Location, names: Sequence[str], clustered: tuple[int, int]) -> list[Slice]:
     """Where the rows of consecutive clusters lie: one slice for each part that has some."""
     first, stop = clustered
-    found = []
-    for name in names:
+
+    def slice_of(name: str) -> Slice:
         part = files.join(folder, name)
-        offsets = np.asarray(rows.open_array(part + rows.OFFSETS)[first : stop + 1])
-        found.append(Slice(part, offsets))
+        return Slice(part, np.asarray(rows.open_array(part + rows.OFFSETS)[first : stop + 1]))
+
+    found = files.many(slice_of, names) if files.is_remote(folder) else [slice_of(name) for name in names]
     return [piece for piece in found if piece.start < piece.stop]
 
 
@@ -97,7 +98,7 @@ def keys_in_order(slices: Sequence[Slice]) -> tuple[pa.ChunkedArray, UInt64[np.n
         The keys; their hashes; the indices that sort the rows by (cluster, key_hash, key).
     """
     wanted = ["key", "key_hash"]
-    names = pa.concat_tables(rows.read_table(s.part + PARQUET, wanted, s.start, s.stop) for s in slices)
+    names = pa.concat_tables(rows.read_tables([(s.part + PARQUET, wanted, s.start, s.stop) for s in slices]))
     clusters = [np.repeat(np.arange(len(s.offsets) - 1, dtype=np.uint64), np.diff(s.offsets)) for s in slices]
     key_hash = names["key_hash"].to_numpy()
     return names["key"], key_hash, rows_in_order(np.concatenate(clusters), key_hash, rows.key_lookup(names["key"]))

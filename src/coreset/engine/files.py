@@ -240,9 +240,17 @@ def glob_objects(pattern: str) -> list[Location]:
     return globbed(pattern)
 
 
+LISTED = 16
+"""Objects that are asked for one by one; of more, their folders are listed."""
+
+
 def many(call: Callable[[S], T], values: Sequence[S]) -> list[T]:
-    """What a call says of each value, several at a time: for calls that wait for a store."""
-    return remote.many(call, values)
+    """What a call says of each value, several at a time: for calls that wait for a store.
+
+    Where there are more than `LISTED`, they are told sizes from one listing of each folder.
+    """
+    with remote.one_look() if len(values) > LISTED else nullcontext():
+        return remote.many(call, values)
 
 
 def bytes_below(folder: Location) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from threading import Lock
 from typing import IO, TypeVar
 
 from coreset.engine.errors import InputError
@@ -34,6 +35,7 @@ _PLACES = {
     "gs": "the environment (GOOGLE_APPLICATION_CREDENTIALS), gcloud's login, and the machine's service account",
     "hf": "the environment (HF_TOKEN) and `hf auth login`",
 }
+_looking = Lock()
 _looked: ContextVar[dict[str, dict[str, Found]] | None] = ContextVar("_looked", default=None)
 
 
@@ -50,8 +52,9 @@ def stat(location: str) -> Found | None:
     if seen is None:
         return _asked(location, lambda: store_of(location).stat(location))
     folder, _, name = location.rpartition("/")
-    if folder not in seen:
-        seen[folder] = {name: found for name, found in listed(folder).items() if found is not None}
+    with _looking:
+        if folder not in seen:
+            seen[folder] = {name: found for name, found in listed(folder).items() if found is not None}
     return seen[folder].get(name)
 
 
@@ -105,9 +108,8 @@ def read(location: str, start: int, stop: int, etag: str = "") -> bytes:
 
 
 def read_all(location: str) -> bytes | None:
-    """All bytes of an object; None where there is none."""
-    found = _asked(location, lambda: store_of(location).stat(location))
-    return None if found is None else read(location, 0, found.size, found.etag)
+    """All bytes of a small object; None where there is none."""
+    return _asked(location, lambda: store_of(location).read_whole(location))
 
 
 def put_bytes(location: str, content: bytes, new: bool = False) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from coreset.engine import remote
@@ -39,6 +41,7 @@ class RemoteFile(io.RawIOBase):
         self._ahead, self._step = ahead, LEAST
         self._at = 0
         self._start, self._held = 0, b""
+        self._ranges: list[tuple[int, bytes]] = []
 
     @property
     def size(self) -> int:
@@ -69,6 +72,10 @@ class RemoteFile(io.RawIOBase):
         count = left if count is None or count < 0 else min(count, left)
         if not count:
             return b""
+        for start, content in self._ranges:
+            if start <= self._at and self._at + count <= start + len(content):
+                self._at += count
+                return content[self._at - count - start : self._at - start]
         begin = self._at - self._start
         if not 0 <= begin < len(self._held) or (not self._ahead and begin + count > len(self._held)):
             self._fetch(count)
@@ -76,6 +83,15 @@ class RemoteFile(io.RawIOBase):
         found = self._held[begin : begin + count]
         self._at += len(found)
         return found
+
+    def hold(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Fetch ranges that are going to be read, several at a time, and let go of those that were held."""
+        self._ranges = []
+        inside = [(max(0, start), min(stop, self.size)) for start, stop in ranges]
+        asked = [(start, stop) for start, stop in inside if start < stop]
+        read = partial(remote.read, self.location, etag=self.found.etag)
+        contents = remote.many(lambda span: read(*span), asked)
+        self._ranges = [(start, content) for (start, _), content in zip(asked, contents, strict=True)]
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401  anything with a buffer, as io says
         """Fill a buffer with the next bytes; returns how many."""
@@ -94,7 +110,7 @@ class RemoteFile(io.RawIOBase):
         """Done; where the store's reads cannot tell, asks whether the object is still the one that was opened."""
         if not self.closed:
             super().close()
-            self._held = b""
+            self._held, self._ranges = b"", []
             self.check()
 
     def __del__(self) -> None:
@@ -116,14 +132,9 @@ class RemoteFile(io.RawIOBase):
         if self._ahead:
             end = self._start + len(self._held)
             follows = bool(self._held) and end <= self._at <= end + self._step
-            self._step = min(AHEAD, 2 * self._step) if follows else LEAST
+            self._step = min(AHEAD, 4 * self._step) if follows else LEAST
             stop = self._at + self._step
         else:
             stop = self._at + max(count, LEAST)
         self._held = remote.read(self.location, self._at, min(stop, self.size), self.found.etag)
         self._start = self._at
-
-
-def read_ranges(location: str, found: Found, ranges: list[tuple[int, int]]) -> list[bytes]:
-    """Several ranges of an object, fetched at a time."""
-    return remote.many(lambda span: remote.read(location, *span, found.etag), ranges)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, Any
 
-from coreset.engine.retries import patience, persistent, status_of
+from coreset.engine.retries import ShortReadError, patience, persistent, status_of
 from coreset.engine.stores import PUT_BYTES, ChangedError, Found, Store
 
 MOST_PARTS = 9000
@@ -60,26 +60,38 @@ class S3Store(Store):
         """
         if stop <= start:
             return b""
-        from fsspec.asyn import sync
-
-        bucket, key = _split(url)
         condition = {"IfMatch": f'"{etag}"'} if etag else {}
-
-        async def fetched() -> bytes:
-            span = f"bytes={start}-{stop - 1}"
-            said = await self.filesystem._call_s3("get_object", Bucket=bucket, Key=key, Range=span, **condition)
-            async with said["Body"] as body:
-                content: bytes = await body.read()
-            return content
-
         try:
-            content: bytes = sync(self.filesystem.loop, fetched)
+            return self._fetched(url, Range=f"bytes={start}-{stop - 1}", **condition)
         except OSError as error:
             if status_of(error) == 412:
                 raise ChangedError(url) from error
             if status_of(error) == 416:
                 return b""
             raise
+
+    def read_whole(self, url: str) -> bytes:
+        """All bytes of a small object.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        return self._fetched(url)
+
+    def _fetched(self, url: str, **asked: str) -> bytes:
+        from fsspec.asyn import sync
+
+        bucket, key = _split(url)
+
+        async def fetched() -> bytes:
+            said = await self.filesystem._call_s3("get_object", Bucket=bucket, Key=key, **asked)
+            async with said["Body"] as body:
+                content: bytes = await body.read()
+            if len(content) != said["ContentLength"]:
+                raise ShortReadError(f"{len(content)} of {said['ContentLength']} bytes")
+            return content
+
+        content: bytes = sync(self.filesystem.loop, fetched)
         return content
 
     def listed(self, folder: str, deep: bool = False) -> dict[str, Found | None]:

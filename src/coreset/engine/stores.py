@@ -81,6 +81,15 @@ class Store:
             raise
         return content
 
+    def read_whole(self, url: str) -> bytes:
+        """All bytes of a small object.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        content: bytes = self.filesystem.cat_file(url)
+        return content
+
     def listed(self, folder: str, deep: bool = False) -> dict[str, Found | None]:
         """What lies below a folder, by its path from there; folders themselves are None, if not `deep`."""
         self.filesystem.invalidate_cache()

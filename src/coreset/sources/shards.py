@@ -9,7 +9,7 @@ import posixpath
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from coreset.engine import files
@@ -20,7 +20,6 @@ _SHARD_NAME = re.compile(r"(.+?)(\.tar|\.tar\.gz|\.tgz|\.parquet)", re.IGNORECAS
 _TABLE, _TARS = ".parquet", (".tar", ".tar.gz", ".tgz")
 _MAGIC = re.compile(r"[*?[]")
 _SHOWN = 3
-_ASKED = 16  # objects that are asked for one by one; of more, their folders are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +110,17 @@ def _objects(urls: list[str]) -> list[Shard]:
     once = list(dict.fromkeys(urls))
     if len(once) > MOST_FILES:
         raise InputError(f"the input has {len(once)} files, more than {MOST_FILES}: select from fewer, larger tars")
-    with files.one_look(once[0]) if len(once) > _ASKED else nullcontext():
-        sizes = list(map(files.size_of, once)) if len(once) > _ASKED else files.many(files.size_of, once)
-        _refuse_missing([url for url, size in zip(once, sizes, strict=True) if size is None], len(once))
-        for url in once:
-            _check_name(url)
-        if any(is_table(url) for url in once):
-            for url in once:
-                _refuse_beside(url)
-        etags = [files.etag_of(url) for url in once] if len(once) > _ASKED else files.many(files.etag_of, once)
+    for url in once:
+        _check_name(url)
+    found = files.many(lambda url: (files.size_of(url), files.etag_of(url), _tar_beside(url)), once)
+    _refuse_missing([url for url, (size, _, _) in zip(once, found, strict=True) if size is None], len(once))
+    for url, (_, _, tar) in zip(once, found, strict=True):
+        _refuse_beside(url, tar)
     folders = [url.rpartition("/")[0] for url in once]
     scheme = once[0].partition("://")[0]
     root = f"{scheme}://{posixpath.commonpath([folder.partition('://')[2] for folder in folders])}"
-    every = zip(once, sizes, etags, strict=True)
-    return [Shard(url[len(root) + 1 :], url, size or 0, etag) for url, size, etag in every]
+    every = zip(once, found, strict=True)
+    return [Shard(url[len(root) + 1 :], url, size or 0, etag) for url, (size, etag, _) in every]
 
 
 def check_one_store(places: Sequence[str]) -> None:
@@ -269,7 +265,7 @@ def _tar_size(path: str) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is no regular file: coreset reads a tar more than once, so copy it to a file first")
     _check_name(path)
-    _refuse_beside(path)
+    _refuse_beside(path, _tar_beside(path))
     return found.st_size
 
 
@@ -281,8 +277,7 @@ def _check_name(path: str) -> None:
         )
 
 
-def _refuse_beside(path: str) -> None:
-    tar = _tar_beside(path)
+def _refuse_beside(path: str, tar: str | None) -> None:
     if tar is not None:
         raise InputError(
             f"{path} lies beside {os.path.basename(tar)} and only says what is in it: name the tar, or rename the "

@@ -26,10 +26,6 @@ _PAGE = 1 << 20  # bytes of a column that are read ahead
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError)
 
 
-def _page(location: str) -> int:
-    return 4 * _PAGE if files.is_remote(location) else _PAGE
-
-
 @contextmanager
 def opened(file: SourceFile) -> Iterator[BinaryIO]:
     """A file of the input, which must be the one that was listed before and after it is read.
@@ -120,15 +116,32 @@ def opened_table(file: SourceFile) -> Iterator[Any]:
     Raises:
         InputError: It is no Parquet, is damaged, or changed.
     """
+    if files.is_remote(file.location):
+        with _opened_object(file) as there:
+            yield there
+        return
     with opened(file) as found:
         try:
-            with pq.ParquetFile(found, buffer_size=_page(file.location), pre_buffer=False) as table:
+            with pq.ParquetFile(found, buffer_size=_PAGE, pre_buffer=False) as table:
                 yield table
         except BROKEN_TABLE as error:
             raise_the_machines(error)
             raise InputError(
                 f"{file.name} is no Parquet file, or damaged ({first_line(error)}): fetch it again"
             ) from error
+
+
+@contextmanager
+def _opened_object(file: SourceFile) -> Iterator[Any]:
+    from coreset.remote_rows import parquet_object
+
+    try:
+        there = files.opened_as(file.location, file.size, str(file.changed), ahead=False)
+        with parquet_object(file.location, there) as table:
+            yield table
+    except BROKEN_TABLE as error:
+        raise_the_machines(error)
+        raise InputError(f"{file.name} is no Parquet file, or damaged ({first_line(error)}): fetch it again") from error
 
 
 def table_batches(file: SourceFile, columns: list[str], rows: int) -> Iterator[pa.Table]:
