@@ -19,6 +19,7 @@ import pyarrow as pa
 from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location, join
+from coreset.sources.bytestream import BLOCK
 from coreset.sources.decoding import decoded_apart
 from coreset.sources.image_parquet import pictures_at
 from coreset.sources.pairs import Limits, Pair
@@ -27,7 +28,8 @@ from coreset.sources.readers import read_pairs
 from coreset.sources.shards import Shard, is_table, opened_shard
 from coreset.sources.tar_members import is_member
 
-MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
+FIRST_OF_JPEG = b"\xff\xd8\xff"
+MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
 JPEG = "jpg"
 KINDS = (JPEG, "png", "webp", "gif", "bmp")
 """The endings of pictures, by what their bytes are."""
@@ -142,10 +144,12 @@ def _from_table(shard: Shard, wanted: Sequence[int], places: Sequence[Place]) ->
 def _from_tar(shard: Shard, wanted: Sequence[int], places: Sequence[Place]) -> Iterator[tuple[int, bytes | None]]:
     """Pictures by their places, each with the header in front of it: a tar of the same size may hold others."""
     with opened_shard(shard) as file:
+        number = file.fileno()
         for index in wanted:
             offset, size = places[index][3] or 0, places[index][4] or 0
-            block = os.pread(file.fileno(), 512 + size, offset - 512)
-            yield index, block[512:] if is_member(block[:512], size) and len(block) == 512 + size else None
+            is_there = is_member(os.pread(number, BLOCK, offset - BLOCK), size)
+            content = os.pread(number, size, offset) if is_there else b""
+            yield index, content if is_there and len(content) == size else None
 
 
 def _from_packed(shard: Shard, wanted: Sequence[int], places: Sequence[Place]) -> Iterator[tuple[int, bytes | None]]:
@@ -167,6 +171,8 @@ def kind_of(content: bytes) -> str | None:
         >>> kind_of(b"GIF89a..."), kind_of(b"hello")
         ('gif', None)
     """
+    if content.startswith(FIRST_OF_JPEG):
+        return JPEG
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((kind for magic, kind in MAGIC.items() if content.startswith(magic)), None)
