@@ -6,6 +6,7 @@ CoresetError                 1   (base; also what stays when nothing below fits)
 ├── TaskFailedError          1   one task failed again and again; run the same command to resume
 ├── UsageError               2   a malformed value
 ├── InputError               3   a value or a file that is impossible for this input
+│   └── UnwritableError      3   a place that may not be written to
 ├── TooManyBadError          4   everything ran, but more was quarantined than allowed
 ├── ResourceError            5   out of disk, or of the memory budget
 ├── InUseError               6   another writer holds the run directory
@@ -40,6 +41,10 @@ class InputError(CoresetError):
     """A value or a file that is impossible for this input, such as an empty tar."""
 
     exit_code = 3
+
+
+class UnwritableError(InputError):
+    """A place that may not be written to; the sentence ends, behind its last semicolon, with what to do about it."""
 
 
 class TooManyBadError(CoresetError):

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import xxhash
 
-from coreset.engine.errors import InputError, ResourceError
+from coreset.engine.errors import InputError, ResourceError, UnwritableError
 
 Location = str
 """A path. Object storage is not read or written by this version: a URL is refused in one sentence."""
@@ -337,7 +337,7 @@ def disk_errors(location: Location) -> Iterator[None]:
 
     Raises:
         ResourceError: No space is left, the quota is used up, the disk is broken, or the folder vanished.
-        InputError: The folder may not be written to.
+        UnwritableError: The folder may not be written to.
     """
     try:
         yield
@@ -356,7 +356,7 @@ def disk_errors(location: Location) -> Iterator[None]:
                 f"{location} was removed or moved away while it was written; run the same command again, it continues."
             ) from error
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
-            raise InputError(f"{location} cannot be written: {error.strerror}; choose another --run.") from error
+            raise UnwritableError(f"{location} cannot be written: {error.strerror}; choose another --run.") from error
         raise
 
 
