@@ -33,6 +33,7 @@ IndexOnly = Annotated[
     bool, typer.Option("--index-only", help="Refuse formats that copy pictures: use those where they lie.")
 ]
 ImagePrefix = Annotated[str | None, typer.Option("--image-prefix", help="export.image_prefix", show_default=False)]
+System = Annotated[str | None, typer.Option("--system", help="export.system", show_default=False)]
 Jpeg = Annotated[bool | None, typer.Option("--jpeg/--keep-bytes", help="export.jpeg", show_default=False)]
 
 
@@ -51,6 +52,7 @@ def export(
     prefix: Prefix = None,
     labels: Labels = None,
     image_prefix: ImagePrefix = None,
+    system: System = None,
     lists: Lists = None,
     index_only: IndexOnly = False,
     run: RunFolder = "run",
@@ -86,6 +88,7 @@ def export(
             prefix=prefix,
             labels=labels,
             image_prefix=image_prefix,
+            system=system,
             lists=lists,
         )
     exported_result(out, found, json)

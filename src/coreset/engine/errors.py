@@ -6,7 +6,8 @@ CoresetError                 1   (base; also what stays when nothing below fits)
 ├── TaskFailedError          1   one task failed again and again; run the same command to resume
 ├── UsageError               2   a malformed value
 ├── InputError               3   a value or a file that is impossible for this input
-│   └── MissingFileError     3   a committed file of a run is gone
+│   ├── MissingFileError     3   a committed file of a run is gone
+│   └── UnwritableError      3   a place that may not be written to
 ├── TooManyBadError          4   everything ran, but more was quarantined than allowed
 ├── ResourceError            5   out of disk, or of the memory budget
 ├── InUseError               6   another writer holds the run directory
@@ -45,6 +46,10 @@ class InputError(CoresetError):
 
 class MissingFileError(InputError):
     """A committed file of a run is not there any more; the command that made it makes it again."""
+
+
+class UnwritableError(InputError):
+    """A place that may not be written to; the sentence ends, behind its last semicolon, with what to do about it."""
 
 
 class TooManyBadError(CoresetError):

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 import xxhash
 
 from coreset.engine import remote
-from coreset.engine.errors import InputError, ResourceError
+from coreset.engine.errors import InputError, ResourceError, UnwritableError
 from coreset.engine.stores import WITHOUT_CREATE, Found
 from coreset.engine.urls import checked, is_remote, joined, normal, path_of, redacted, scheme_of
 
@@ -572,7 +572,7 @@ def disk_errors(location: Location) -> Iterator[None]:
 
     Raises:
         ResourceError: No space is left, the quota is used up, the disk is broken, or the folder vanished.
-        InputError: The folder may not be written to.
+        UnwritableError: The folder may not be written to.
     """
     try:
         yield
@@ -591,7 +591,7 @@ def disk_errors(location: Location) -> Iterator[None]:
                 f"{location} was removed or moved away while it was written; run the same command again, it continues."
             ) from error
         if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST}:
-            raise InputError(f"{location} cannot be written: {error.strerror}; choose another --run.") from error
+            raise UnwritableError(f"{location} cannot be written: {error.strerror}; choose another --run.") from error
         raise
 
 

@@ -124,11 +124,13 @@ def test_cogvlm(mixed: Path, labels: str) -> None:
         assert said[labels][-1]["content"] == neutralised(row["caption"])[0]
 
 
-def test_cogagent(mixed: Path) -> None:
-    exported(mixed, "cogagent", "--image-prefix", "/far/away/")
+@pytest.mark.parametrize("system", [[], ["--system", "You see a picture."]], ids=["two", "three"])
+def test_cogagent(mixed: Path, system: list[str]) -> None:
+    exported(mixed, "cogagent", "--image-prefix", "/far/away/", *system)
     lines = (mixed / "cogagent" / "train.jsonl").read_text().splitlines()
     for line, row in zip(lines, chosen_of(mixed), strict=True):
-        asked, told = json.loads(line)["messages"]
+        *first, asked, told = json.loads(line)["messages"]
+        assert first == [{"role": "system", "content": text} for text in system[1:]]
         assert (asked["role"], told["role"]) == ("user", "assistant")
         assert (mixed / "cogagent" / asked["image"].removeprefix("/far/away/")).is_file()
         assert told == {"role": "assistant", "content": neutralised(row["caption"])[0]}

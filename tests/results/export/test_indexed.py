@@ -19,6 +19,7 @@ import pytest
 from command import check_refused, coreset, done
 from embedding_reader import EmbeddingReader
 from folders import random_vectors, write_clip_retrieval, write_datacomp
+from package_index import fetched
 from shards import good_pairs, recipe, write_shard
 
 import coreset as package
@@ -137,12 +138,10 @@ def hashed(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
     return folder / "run"
 
 
-def img2dataset_reader() -> Any:
-    """img2dataset's own class, from its file: the package itself wants many others."""
-    spec = importlib.util.find_spec("img2dataset")
-    if spec is None or spec.origin is None:
-        pytest.skip("img2dataset is not installed: pip install --no-deps img2dataset")
-    location = Path(spec.origin).parent / "reader.py"
+@pytest.fixture(scope="session")
+def img2dataset_reader(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """img2dataset's own class, from its file: the package wants another webdataset, and its `__init__` many others."""
+    location = fetched("img2dataset>=1.47", tmp_path_factory.mktemp("img2dataset")) / "img2dataset" / "reader.py"
     found = importlib.util.spec_from_file_location("img2dataset_reader", location)
     assert found
     assert found.loader
@@ -192,12 +191,13 @@ def _shell(line: str) -> str:
     return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout
 
 
-def test_img2dataset_reads_the_urls(hashed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    reader = img2dataset_reader()
+def test_img2dataset_reads_the_urls(
+    hashed: Path, tmp_path: Path, img2dataset_reader: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     exported(hashed, "urls", tmp_path / "out", where=("embedded",))
     (tmp_path / "feather").mkdir()
     given = (str(tmp_path / "out" / "urls"), "parquet", "url", "caption", "sha256", "sha256", ["coreset_key"])
-    shards = list(reader(*given, 3, set(), str(tmp_path / "feather")))
+    shards = list(img2dataset_reader(*given, 3, set(), str(tmp_path / "feather")))
     tables = [pa.ipc.open_file(location).read_all() for _, location in shards]
     assert tables[0].column_names == ["coreset_key", "caption", "sha256", "url"]
     assert sorted(tuple(row.values()) for table in tables for row in table.to_pylist()) == urls_of(hashed)

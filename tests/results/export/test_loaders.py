@@ -1,8 +1,8 @@
 """The loaders themselves, from a checkout that an environment variable names; skipped where there is none.
 
-`CORESET_BUNNY`, `CORESET_LLAVA`, `CORESET_MINIGPT4`, `CORESET_TINYGPTV` and `CORESET_BIG_VISION` are folders of
-sources. `CORESET_..._PATH`, with the same names, is put on the Python path of the loader: its libraries need not be
-those of this environment.
+`CORESET_BUNNY`, `_LLAVA`, `_LLAVA_NEXT`, `_MGM`, `_TINYLLAVA`, `_XTUNER`, `_MINIGPT4`, `_TINYGPTV`, `_BIG_VISION`,
+`_COGVLM`, `_COGVLM2`, `_COGAGENT` and `_SAT` (SwissArmyTransformer) are folders of sources. `CORESET_..._PATH`, with
+the same names, is put on the Python path of the loader: its libraries need not be those of this environment.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from command import done
 
 import coreset
 from coreset.results.export.captions import neutralised
+from coreset.sources.names import name_of
 
 LOADERS = Path(__file__).parents[2] / "loaders"
 
@@ -51,7 +52,7 @@ def captions_of(place: Path) -> list[str]:
     return captions
 
 
-@pytest.mark.parametrize("name", ["bunny", "llava"])
+@pytest.mark.parametrize("name", ["bunny", "llava", "llava_next", "mgm"])
 @pytest.mark.parametrize("flags", [[], ["--jpeg", "--prompt", "What is this?"]], ids=["bytes", "jpeg"])
 def test_a_llava_list(name: str, flags: list[str], mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
     done("export", "llava", "out", "--images-per-dir", "8", *flags, cwd=mixed)
@@ -65,6 +66,25 @@ def test_a_llava_list(name: str, flags: list[str], mixed: Path, read: Callable[.
         assert pair["text"].strip() == neutralised(caption)[0].strip()
 
 
+def test_a_llava_list_in_tinyllava(mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
+    done("export", "llava", "out", "--images-per-dir", "8", cwd=mixed)
+    found = read("TINYLLAVA", "tinyllava_list.py", mixed / "out" / "coreset.json", mixed / "out" / "images")
+    captions = [neutralised(caption)[0] for caption in captions_of(mixed)]
+    assert [pair["text"].strip() for pair in found] == [caption.strip() for caption in captions]
+    assert all((pair["pictures"], pair["first"]) == (1, 0) for pair in found)
+    assert all(pair["shape"] == [3, 224, 224] for pair in found)
+
+
+def test_a_llava_list_in_xtuner(mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
+    done("export", "llava", "out", "--images-per-dir", "8", cwd=mixed)
+    found = read("XTUNER", "xtuner_list.py", mixed / "out" / "coreset.json", mixed / "out" / "images")
+    rows = coreset.open_run(str(mixed / "run")).coreset().to_pylist()
+    assert [(pair["id"], pair["text"]) for pair in found] == [
+        (row["key"], neutralised(row["caption"])[0]) for row in rows
+    ]
+    assert all((pair["pictures"], pair["shape"]) == (1, [3, 224, 224]) for pair in found)
+
+
 @pytest.mark.parametrize("name", ["MINIGPT4", "TINYGPTV"])
 def test_tars_of_jpegs(name: str, mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
     done("export", "webdataset", "out", "--samples-per-shard", "9", "--jpeg", cwd=mixed)
@@ -73,6 +93,42 @@ def test_tars_of_jpegs(name: str, mixed: Path, read: Callable[..., list[dict[str
     tars = f"{mixed}/out/{{00000..{last:05d}}}.tar"
     found = read(name, "laion_tars.py", 30 * len(captions), tars)
     assert {pair["caption"] for pair in found} == set(captions)
+    assert all(pair["size"] == [16, 16] for pair in found)
+
+
+def test_tars_in_the_library_of_cogvlm(mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
+    done("export", "webdataset", "out", "--samples-per-shard", "9", "--jpeg", cwd=mixed)
+    captions = captions_of(mixed)
+    tars = f"{mixed}/out/{{00000..{-(-len(captions) // 9) - 1:05d}}}.tar"
+    found = read("SAT", "sat_tars.py", 30 * len(captions), tars)
+    assert {pair["caption"] for pair in found} == set(captions)
+    assert all(pair["size"] == [16, 16] for pair in found)
+
+
+def test_a_folder_in_cogvlm2(mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
+    done("export", "cogvlm", "out", "--prompt", "What is this?", cwd=mixed)
+    found = {pair["name"]: pair for pair in read("COGVLM2", "cogvlm2_folder.py", mixed / "out")}
+    rows = coreset.open_run(str(mixed / "run")).coreset().to_pylist()
+    assert {name: pair["caption"] for name, pair in found.items()} == {
+        name_of(row["key"]): neutralised(row["caption"])[0] for row in rows
+    }
+    for pair in found.values():
+        assert (pair["question"], pair["size"], pair["history"]) == ("What is this?", [16, 16], None)
+
+
+def test_cogvlm_takes_texts_from_names(mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
+    """Its pictures can be read; the text that its example trains on is the name, which is no caption."""
+    done("export", "cogvlm", "out", cwd=mixed)
+    found = read("COGVLM", "cogvlm_items.py", mixed / "out")
+    keys = coreset.open_run(str(mixed / "run")).coreset()["key"].to_pylist()
+    assert sorted(item["text"] for item in found) == sorted(map(name_of, keys))
+    assert all(item["size"] == [16, 16] for item in found)
+
+
+def test_lines_of_cogagent(mixed: Path, read: Callable[..., list[dict[str, Any]]]) -> None:
+    done("export", "cogagent", "out", "--images-per-dir", "8", "--system", "You see a picture.", cwd=mixed)
+    found = read("COGAGENT", "cogagent_lines.py", mixed / "out")
+    assert [pair["caption"] for pair in found] == [neutralised(caption)[0] for caption in captions_of(mixed)]
     assert all(pair["size"] == [16, 16] for pair in found)
 
 

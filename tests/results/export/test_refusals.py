@@ -132,6 +132,19 @@ def test_a_run_that_is_not_there_or_not_selected(mixed: Path) -> None:
     assert not (mixed / "out").exists()
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "2", "--memory", "1700MiB"]], ids=["one", "two"])
+def test_a_place_in_the_folder_that_cannot_be_written(mixed: Path, workers: list[str]) -> None:
+    arguments = ("export", "llava", "out", "--images-per-dir", "12", *workers)
+    assert started(*arguments[:5], cwd=mixed, fault="rename:2:kill").wait() < 0
+    (mixed / "out" / "images" / "0001").write_text("in the way")
+    said = coreset(*arguments, cwd=mixed)
+    words = ("out/images/0001", "cannot be written", "run the same command again", "another folder than out")
+    check_refused(said, 3, *words)
+    assert "--run" not in said.err
+    (mixed / "out" / "images" / "0001").unlink()
+    done(*arguments, cwd=mixed)
+
+
 def test_two_writers(mixed: Path) -> None:
     with sole_writer(str(mixed / "out" / ".coreset")):
         check_refused(coreset("export", "llava", "out", cwd=mixed), 6, "is being written", "use another folder")

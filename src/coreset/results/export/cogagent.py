@@ -1,6 +1,8 @@
 """`cogagent`: JSON lines of messages and a folder of pictures, as CogAgent's fine-tuning reads them.
 
-Its loader opens `image` as it stands: from the folder it is started in, or by the prefix that is given.
+Its loader opens `image` as it stands: from the folder it is started in, or by the prefix that is given. As published
+(5fde01e) it puts the picture into the first message and then clears that of the last but one, so that of two messages
+it loses the picture: `--system` puts one before them.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from coreset.engine.files import join
-from coreset.engine.stage import Part, Summary
+from coreset.engine.stage import LATER, Part, Summary
 from coreset.results.export.contents import Entry, close_contents, written_entries
 from coreset.results.export.folders import (
     IMAGES,
     FolderParams,
+    check_text,
     numbered,
     read_jsonl,
     write_jsonl,
@@ -34,6 +37,16 @@ class CogagentParams(FolderParams, PromptParams):
     stage: ClassVar[str] = "export-cogagent"
 
     image_prefix: str = field(default="", metadata={"help": "put before images/..., such as /where/OUT/ "})
+    system: str | None = field(
+        default=None,
+        metadata={"help": "a first message, of the role system, which CogAgent's own code needs", LATER: True},
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        super().__post_init__()
+        if self.system is not None:
+            check_text("--system", self.system)
 
 
 def write_part(chosen: ChosenRows, params: CogagentParams, part: Part) -> Summary:
@@ -43,10 +56,11 @@ def write_part(chosen: ChosenRows, params: CogagentParams, part: Part) -> Summar
 
 
 def messages(entry: Entry, params: CogagentParams) -> dict[str, Any]:
-    """One pair: a question about a picture, and its caption."""
+    """One pair: a question about a picture, and its caption; before them what the system says, if it does."""
     image = f"{params.image_prefix}{entry.file}"
     asked = {"role": "user", "image": image, "content": params.prompt_of(entry.key)}
-    return {"messages": [asked, {"role": "assistant", "content": entry.caption}]}
+    first = [] if params.system is None else [{"role": "system", "content": params.system}]
+    return {"messages": [*first, asked, {"role": "assistant", "content": entry.caption}]}
 
 
 def finish(done: Finished[CogagentParams]) -> list[str]:
@@ -58,7 +72,7 @@ def finish(done: Finished[CogagentParams]) -> list[str]:
 def read(done: Finished[CogagentParams]) -> Iterator[Read]:
     """The lines as the loader takes them."""
     for row in read_jsonl(join(done.out, LIST)):
-        asked, told = row["messages"]
+        asked, told = row["messages"][-2:]
         yield Read(None, asked["image"].removeprefix(done.params.image_prefix), told["content"])
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
 
 from coreset import rows
 from coreset.engine import files
-from coreset.engine.errors import InputError, InvariantError
+from coreset.engine.errors import InputError, InvariantError, UnwritableError
 from coreset.engine.files import JSON, Location, join
 from coreset.engine.local import in_process
 from coreset.engine.lock import sole_writer, undisturbed
@@ -70,11 +70,27 @@ def export(
             fold((partial(check_there, out, location) for location in whole.locations()), lambda a, b: a + b, execute)
             return whole
         exporting.check()
-        with sole_writer(join(out, HIDDEN), instead="another folder"):
+        with naming_the_folder(out), sole_writer(join(out, HIDDEN), instead="another folder"):
             if must_clear:
                 clear(out, FORMATS)
             files.sweep(out)
             return complete(exporting.stage, execute, progress)
+
+
+@contextmanager
+def naming_the_folder(out: Location) -> Iterator[None]:
+    """Say what to do about an export's own folder, where it may not be written to: no other run would help.
+
+    Raises:
+        InputError: Something in the folder may not be written to.
+    """
+    try:
+        yield
+    except UnwritableError as error:
+        what = str(error).rpartition("; ")[0]
+        raise InputError(
+            f"{what}; make it writable and run the same command again, it continues, or give another folder than {out}."
+        ) from error
 
 
 class _Exporting:

@@ -25,7 +25,8 @@ from coreset.sources.readers import read_pairs
 from coreset.sources.shards import Shard, is_table, opened_shard
 from coreset.sources.tar_members import is_member
 
-MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
+FIRST_OF_JPEG = b"\xff\xd8\xff"
+MAGIC = {b"\x89PNG\r\n\x1a\n": "png", b"GIF8": "gif", b"BM": "bmp"}
 JPEG = "jpg"
 KINDS = (JPEG, "png", "webp", "gif", "bmp")
 """The endings of pictures, by what their bytes are."""
@@ -166,6 +167,8 @@ def kind_of(content: bytes) -> str | None:
         >>> kind_of(b"GIF89a..."), kind_of(b"hello")
         ('gif', None)
     """
+    if content.startswith(FIRST_OF_JPEG):
+        return JPEG
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "webp"
     return next((kind for magic, kind in MAGIC.items() if content.startswith(magic)), None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from coreset import rows
 from coreset.engine import files
-from coreset.engine.files import Outgoing, join
+from coreset.engine.files import join
 from coreset.engine.progress import ticker
 from coreset.engine.stage import PARQUET, Part, Summary
 from coreset.keys import part_summary
@@ -25,7 +24,7 @@ from coreset.results.export.captions import is_empty
 from coreset.results.export.contents import Entry, close_contents, picture_hash
 from coreset.results.export.format import HIDDEN, ChosenRows, ExportParams, Finished, Format, beside, check_part_rows
 from coreset.results.export.pictures import JPEG, KINDS, InOrder, as_written, pictures_of, sources_of
-from coreset.sources.bytestream import BLOCK
+from coreset.results.export.tar_writing import TarWriter
 from coreset.sources.names import name_of
 
 SIZES = "sizes.json"
@@ -64,32 +63,30 @@ def write_shard(chosen: ChosenRows, params: WebdatasetParams, part: Part) -> Sum
     full = [index for index, without in enumerate(empty) if not without]
     written = table.take(pa.array(full, pa.int64()))
     kept = (JPEG,) if params.jpeg else KINDS
-    tar = part.file(beside(f"{part.name}.tar"))
+    tar = TarWriter(part.file(beside(f"{part.name}.tar")))
     with InOrder(join(chosen.out, HIDDEN), chosen.memory // 2) as found:
         found.take(pictures_of(written, sources))
-        for place, (index, row) in enumerate(zip(full, written.to_pylist(), strict=True)):
+        samples = written.select([name for name in SAID if name in written.column_names]).to_pylist()
+        for place, (index, row) in enumerate(zip(full, samples, strict=True)):
             picture = as_written(found.pop(place), kept, sources.max_pixels, row["key"])
             entries[index] = write_sample(tar, row, picture, f"{part.name}.tar")
             ticker.add(1)
-    tar.write(bytes(-(tar.tell() + 2 * BLOCK) % tarfile.RECORDSIZE + 2 * BLOCK))
     tar.close()
     sidecar = [entry.name for entry in entries if entry.excluded is None]
     write_sidecars(part, written, [name or "" for name in sidecar])
     return close_contents(part, entries)
 
 
-def write_sample(tar: Outgoing, row: Mapping[str, Any], picture: tuple[bytes, str, bool], shard: str) -> Entry:
+def write_sample(tar: TarWriter, row: Mapping[str, Any], picture: tuple[bytes, str, bool], shard: str) -> Entry:
     """Add one sample to a tar: picture, caption, json."""
     content, kind, transcoded = picture
     name = name_of(row["key"])
     said = {field: row[field] for field in SAID if row[field] is not None}
     if transcoded:
         said["transcoded"] = True
-    members = {kind: content, "txt": row["caption"].encode(), "json": json.dumps(said).encode()}
-    for ending, member in members.items():
-        tar.write(header_of(f"{name}.{ending}", len(member)))
-        tar.write(member)
-        tar.write(bytes(-len(member) % BLOCK))
+    tar.add(f"{name}.{kind}", content)
+    tar.add(f"{name}.txt", row["caption"].encode())
+    tar.add(f"{name}.json", json.dumps(said).encode())
     return Entry(
         row["key"],
         file=shard,
@@ -101,16 +98,6 @@ def write_sample(tar: Outgoing, row: Mapping[str, Any], picture: tuple[bytes, st
         caption=row["caption"],
         neutralised=0,
     )
-
-
-def header_of(name: str, size: int) -> bytes:
-    """What stands in front of a member: owner 0, mode 644, time 0, so that equal members are equal bytes.
-
-    A pax header is only there where the plain one cannot hold the name.
-    """
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member.tobuf(tarfile.USTAR_FORMAT if len(name) <= tarfile.LENGTH_NAME else tarfile.PAX_FORMAT)
 
 
 SIDECAR = pa.schema(
