@@ -13,7 +13,6 @@ import torch
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 
 from coreset.encoder.choice import Weights
-from coreset.encoder.own import OWN, own_weights
 from coreset.encoder.quiet import quiet
 from coreset.engine.errors import InputError, UsageError
 
@@ -85,8 +84,6 @@ def found_weights(model: str, pretrained: str | None) -> Weights:
     if model.startswith(HUB):
         location = Path(_downloaded(model, lambda: download_pretrained_from_hf(model.removeprefix(HUB))))
         return Weights(str(location), _sha256(location), quick_gelu=False)
-    if model.startswith(OWN):
-        return own_weights(model)
     name = model.replace("/", "-")
     if open_clip.get_model_config(name) is None:
         raise InputError(f"Model {model} is not known{_nearest(model, open_clip.list_models())}; see open_clip's list.")
