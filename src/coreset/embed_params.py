@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from coreset.engine import files
-from coreset.engine.errors import ResourceError, UsageError
+from coreset.engine.errors import InputError, ResourceError, UsageError
 from coreset.engine.files import Location
 from coreset.engine.stage import Execute, Needs, fold, params_json
 from coreset.sources.known_vectors import fingerprint_of
@@ -89,9 +89,7 @@ def unsaid(text: str) -> None:
     """Says nothing."""
 
 
-def resolved(
-    asked: EmbedParams, folder: Location, say: Callable[[str], None] = unsaid
-) -> tuple[EmbedParams, Choice]:
+def resolved(asked: EmbedParams, folder: Location, say: Callable[[str], None] = unsaid) -> tuple[EmbedParams, Choice]:
     """What is asked for with every `auto` decided: as recorded in the folder, else for this machine.
 
     `say` is told what a person should know of the model before it is used.
@@ -133,6 +131,8 @@ def resolved(
         dimension=found.get("dimension", 0),
         fitting_batch=batch,
     )
+    if asked.reuse:
+        check_reuse(asked.reuse, params)
     choice = encoder.Choice(
         asked.model,
         weights.location if is_file else pretrained,
@@ -143,6 +143,24 @@ def resolved(
         threads,
     )
     return params, choice
+
+
+def check_reuse(folder: str, params: EmbedParams) -> None:
+    """Refuse vectors of a run whose model is recorded, and another; of other folders nobody can see it.
+
+    Raises:
+        InputError: It is another model, or the same with other activations.
+    """
+    plans = (files.read_json(files.join(folder, place)) for place in ("rows/plan.json", "plan.json"))
+    recorded = next((plan["params"] for plan in plans if plan and plan.get("stage") == EmbedParams.stage), None)
+    if recorded is None:
+        return
+    for name in ("weights", "quick_gelu"):
+        if recorded.get(name) != getattr(params, name):
+            raise InputError(
+                f"--reuse {folder}: its vectors are of {recorded.get('model')} {recorded.get('pretrained') or ''} with "
+                f"other {name}; name the model that made them, or embed without --reuse."
+            )
 
 
 def tried(
