@@ -100,7 +100,7 @@ def own_identity(encoder: object) -> str | None:
             digest.update(f"{name} {key} {getattr(value, 'dtype', '')} {tuple(getattr(value, 'shape', ()))}\n".encode())
             if isinstance(value, torch.Tensor):
                 flat = value.detach().cpu().contiguous().reshape(-1)
-                digest.update(memoryview(flat.view(torch.uint8).numpy()))
+                digest.update(flat.view(torch.uint8).numpy().tobytes())
             else:
                 digest.update(repr(value).encode())
     return digest.hexdigest()
