@@ -99,7 +99,7 @@ def write_tar(file: Path, pairs: list[Pair]) -> None:
             tar.write({"__key__": f"{number:09d}", "jpg": pair.image, "txt": (pair.caption or "").encode()})
 
 
-def save_weights(model: str, file: Path) -> None:
+def save_weights(model: str, file: Path | str) -> None:
     """Random weights of a model, in open_clip's own form, which clip-retrieval reads as well."""
     import open_clip
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from command import check_equal, check_refused, contents, coreset, done
+from models import write_model
 from shards import good_pairs, write_shard
 
 from coreset.encoder import loading
@@ -118,6 +119,40 @@ def test_the_decoder_is_part_of_what_a_run_is(place: Path) -> None:
 def test_two_runs_have_the_same_bytes(place: Path, undisturbed: Path, workers: str) -> None:
     done("embed", "--workers", workers, *BAD, cwd=place)
     check_equal(place / "run/rows", contents(undisturbed / "run/rows"))
+
+
+HUB_NAME = "open_clip_model.safetensors"
+"""Of the weights in a repository of open_clip's form."""
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the Hugging Face hub's, as its client leaves it, that holds owner/tiny; the network is off."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "hub/models--owner--tiny"
+    write_model(folder / "snapshots" / commit, "clip")
+    (folder / "snapshots" / commit / "model.safetensors").rename(folder / "snapshots" / commit / HUB_NAME)
+    (folder / "refs").mkdir()
+    (folder / "refs/main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return folder / "snapshots" / commit
+
+
+def test_a_name_of_the_hub_gives_the_vectors_of_its_folder(place: Path, hub: Path) -> None:
+    for run, model in (("hub", "hf-hub:owner/tiny"), ("local", f"local-dir:{hub}")):
+        done("embed", "--model", model, "--run", run, *BAD, cwd=place)
+    for part in ("00000.npy", "00001.npy"):
+        assert (place / "hub/rows" / part).read_bytes() == (place / "local/rows" / part).read_bytes()
+    assert plan(place, "hub")["params"]["model"] == "hf-hub:owner/tiny"
+    config = json.loads((hub / "open_clip_config.json").read_text())
+    (hub / "open_clip_config.json").write_text(json.dumps({**config, "preprocess_cfg": {"resize_mode": "squash"}}))
+    said = coreset("embed", "--model", "hf-hub:owner/tiny", "--run", "hub", *BAD, cwd=place)
+    check_refused(said, 7, "weights")
+
+
+def test_a_name_that_the_hub_does_not_give_is_refused(place: Path, hub: Path) -> None:
+    said = coreset("embed", "--model", "hf-hub:owner/tony", *BAD, cwd=place)
+    check_refused(said, 3, "hf-hub:owner/tony could not be downloaded", "--pretrained FILE")
 
 
 @pytest.fixture
