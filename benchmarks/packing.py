@@ -13,6 +13,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from open_clip.transformer import LayerNormFp32, ResidualAttentionBlock
@@ -24,10 +26,11 @@ from coreset.encoder import packed
 def block(width: int) -> nn.Module:
     """A block as open_clip makes it for bfloat16."""
     torch.manual_seed(0)
-    made = ResidualAttentionBlock(width, width // 64, norm_layer=LayerNormFp32).eval().requires_grad_(False)
+    made: Any = ResidualAttentionBlock(width, width // 64, norm_layer=LayerNormFp32).eval().requires_grad_(False)
     made.attn.to(torch.bfloat16)
     made.mlp.to(torch.bfloat16)
-    return made
+    block_of_open_clip: nn.Module = made
+    return block_of_open_clip
 
 
 def packed_block(width: int) -> nn.Module:
@@ -45,18 +48,23 @@ def normed_block(width: int) -> nn.Module:
     return made
 
 
-def compiled_block(width: int, rows: torch.Tensor, freezing: bool) -> nn.Module:
+def compiled_block(width: int, rows: torch.Tensor, freezing: bool) -> Callable[[torch.Tensor], object]:
     """The same by torch's compiler; says how long that took."""
     import torch._inductor.config as settings
 
     settings.freezing = freezing
     torch._dynamo.reset()
-    made: nn.Module = torch.compile(block(width))
+    made: Callable[[torch.Tensor], object] = torch.compile(block(width))
     wall, used = time.perf_counter(), time.process_time()
     made(rows)
     wall, used = time.perf_counter() - wall, time.process_time() - used
     print(f"compiling one block, freezing={freezing}: {wall:.0f} s, {used:.0f} s of this process", flush=True)
     return made
+
+
+def in_parts(way: Callable[[torch.Tensor], object], rows: torch.Tensor, many: int) -> list[object]:
+    """The same rows, so many pictures at a time."""
+    return [way(rows[start : start + many]) for start in range(0, len(rows), many)]
 
 
 def spent(call: Callable[[], object]) -> tuple[float, float]:
@@ -85,15 +93,14 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     rows = torch.randn(given.pictures, given.tokens, given.width).to(torch.bfloat16)
     with torch.inference_mode():
-        ways = {"as open_clip": block(given.width), "layer norms": normed_block(given.width)}
+        ways: dict[str, Any] = {"as open_clip": block(given.width), "layer norms": normed_block(given.width)}
         ways["packed"] = packed_block(given.width)
-        calls = {name: lambda way=way: way(rows) for name, way in ways.items()}
+        calls: dict[str, Callable[[], object]] = {name: partial(way, rows) for name, way in ways.items()}
         for many in (8, 16):
-            calls[f"packed, batches of {many}"] = lambda many=many: [ways["packed"](part) for part in rows.split(many)]
+            calls[f"packed, batches of {many}"] = partial(in_parts, ways["packed"], rows, many)
         if given.compile:
             for name, freezing in (("compiled", False), ("compiled, frozen", True)):
-                way = compiled_block(given.width, rows, freezing)
-                calls[name] = lambda way=way: way(rows)
+                calls[name] = partial(compiled_block(given.width, rows, freezing), rows)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
         for call in calls.values():
             call()
@@ -106,9 +113,8 @@ def main() -> None:
     for name, found in times.items():
         by_clock, by_cpu = ([one[w] / two[w] for one, two in zip(plain, found, strict=True)] for w in (0, 1))
         least = 1000 * min(wall for wall, _ in found)
-        print(
-            f"{name:24s} {least:6.1f} ms at best; as fast as open_clip {quartiles(by_clock)}, of CPU {quartiles(by_cpu)}"
-        )
+        ratios = f"{quartiles(by_clock)}, of CPU {quartiles(by_cpu)}"
+        print(f"{name:24s} {least:6.1f} ms at best; as fast as open_clip {ratios}")
 
 
 if __name__ == "__main__":
