@@ -1,8 +1,9 @@
 """Embedding the same shards with coreset, with a plain float32 loop over open_clip, and with clip-retrieval.
 
 ``python benchmarks/embed_vs_peers.py [--shards GLOB ...] [--pictures 300] [--repeats 3] [--clip-retrieval VENV]``
-``python benchmarks/embed_vs_peers.py --demo-model [--side 1024]`` compares the demo's tiny model with a bare decoding
-loop instead: of large pictures decoding is most of the work.
+``python benchmarks/embed_vs_peers.py --demo-model [--photographs FOLDER] [--side 1024]`` compares the demo's tiny model
+with a bare decoding loop instead: of large pictures decoding is most of the work. Of the JPEGs under FOLDER, which
+should be larger than ``--side``, random windows of that longer side are taken, with captions of the demo's.
 
 All have the same weights: random ones of ``--model``, saved once. The methods take turns, each in a process of its own,
 ``--repeats`` times; the medians count, because times on a shared machine move. The time is that of the loop from the
@@ -17,6 +18,7 @@ import dataclasses
 import io
 import json
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -71,6 +73,24 @@ def enlarged(content: bytes, side: int) -> bytes:
     return file.getvalue()
 
 
+def windows(folder: str, side: int, pairs: list[Pair]) -> Iterator[Pair]:
+    """The pairs with windows of photographs, of the shape 4:3 and that longer side, as JPEGs of quality 90."""
+    draw = random.Random(0)
+    photographs = []
+    for path in sorted(Path(folder).rglob("*.jpg")):
+        image = Image.open(path).convert("RGB")
+        if image.width >= side and image.height >= 3 * side // 4:
+            image.thumbnail((2 * side, 2 * side))  # so that a window shows a good part of it
+            photographs.append(image)
+    for number, pair in enumerate(pairs):
+        image = photographs[number % len(photographs)]
+        width, height = (side, 3 * side // 4)
+        left, top = draw.randint(0, image.width - width), draw.randint(0, max(0, image.height - height))
+        file = io.BytesIO()
+        image.crop((left, top, left + width, top + height)).save(file, "JPEG", quality=90)
+        yield dataclasses.replace(pair, image=file.getvalue())
+
+
 def write_tar(file: Path, pairs: list[Pair]) -> None:
     """A shard as img2dataset writes it."""
     file.parent.mkdir(parents=True)
@@ -79,7 +99,7 @@ def write_tar(file: Path, pairs: list[Pair]) -> None:
             tar.write({"__key__": f"{number:09d}", "jpg": pair.image, "txt": (pair.caption or "").encode()})
 
 
-def save_weights(model: str, file: Path) -> None:
+def save_weights(model: str, file: Path | str) -> None:
     """Random weights of a model, in open_clip's own form, which clip-retrieval reads as well."""
     import open_clip
 
@@ -280,7 +300,9 @@ def ratios(ours: list[Numbers], theirs: list[Numbers], what: str) -> str:
 def compare(given: argparse.Namespace) -> None:
     """All methods in turn, and what comes of them."""
     pairs = list(pairs_of(given.shards, given.pictures))
-    if given.side:
+    if given.photographs:
+        pairs = list(windows(given.photographs, given.side or 512, pairs))
+    elif given.side:
         pairs = [dataclasses.replace(pair, image=enlarged(pair.image, given.side)) for pair in pairs]
     runs: dict[str, list[Numbers]] = {}
     with tempfile.TemporaryDirectory() as place:
@@ -297,7 +319,9 @@ def compare(given: argparse.Namespace) -> None:
             if given.clip_retrieval:
                 turn = clip_retrieval(given.clip_retrieval, (one, tar), given, weights)
                 runs.setdefault("clip-retrieval", []).append(turn)
-    print(f"{len(pairs)} pictures, {given.model}, batches of {BATCH}, {given.threads} thread(s), {given.precision}")
+    mean = sum(len(pair.image) for pair in pairs) / len(pairs) / 1000
+    print(f"{len(pairs)} pictures of {mean:.0f} kB on average, load {os.getloadavg()[0]:.1f} at the end")
+    print(f"{given.model}, batches of {BATCH}, {given.threads} thread(s), {given.precision}")
     show(runs)
     shares = sorted(turn["model"] / turn["seconds"] for turn in runs["coreset"])
     print(f"share of the time in the model: {', '.join(f'{share:.0%}' for share in shares)}")
@@ -322,6 +346,7 @@ def main() -> None:
     flags.add_argument("--threads", type=int, default=2)
     flags.add_argument("--clip-retrieval", metavar="VENV")
     flags.add_argument("--side", type=int, help="enlarge the pictures to so many pixels first")
+    flags.add_argument("--photographs", metavar="FOLDER", help="take windows of these instead of the demo's pictures")
     flags.add_argument("--demo-model", action="store_true")
     flags.add_argument("--only", choices=METHODS, help=argparse.SUPPRESS)
     flags.add_argument("--weights", default="", help=argparse.SUPPRESS)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from coreset.engine import files
-from coreset.engine.errors import ResourceError, UsageError
+from coreset.engine.errors import InputError, ResourceError, UsageError
 from coreset.engine.files import Location
 from coreset.engine.stage import Execute, Needs, fold, params_json
 from coreset.sources.known_vectors import fingerprint_of
@@ -32,7 +32,7 @@ class EmbedParams:
     """
 
     stage: ClassVar[str] = "embed"
-    rule: ClassVar[int] = 2
+    rule: ClassVar[int] = 3
     redo: ClassVar[frozenset[str]] = frozenset({"prefix_keys"})
 
     model: str = field(
@@ -85,8 +85,14 @@ class EmbedParams:
             raise UsageError(f"--decoder {self.decoder} is not known; use {PILLOW} or {DRAFT}.")
 
 
-def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]:
+def unsaid(text: str) -> None:
+    """Says nothing."""
+
+
+def resolved(asked: EmbedParams, folder: Location, say: Callable[[str], None] = unsaid) -> tuple[EmbedParams, Choice]:
     """What is asked for with every `auto` decided: as recorded in the folder, else for this machine.
+
+    `say` is told what a person should know of the model before it is used.
 
     Returns:
         The parameters to record, which name no path, and the choice that loads the model here.
@@ -103,10 +109,15 @@ def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]
     threads = _decided(asked.threads, found.get("threads"), 0) or os.cpu_count() or 1
     schema = asked.model.partition(":")[0] if ":" in asked.model else None
     pretrained = None if schema else asked.pretrained
-    weights = encoder.found_weights(asked.model, pretrained)
+    batch = found.get("fitting_batch") if found.get("batch_size") == asked.batch_size else None
+    batch = batch or asked.batch_size
+    if encoder.is_own(asked.model):
+        own = encoder.Choice(asked.model, None, False, device, precision, batch, threads)
+        weights = encoder.own_weights(own, say)
+    else:
+        weights = encoder.found_weights(asked.model, pretrained)
     quick_gelu = weights.quick_gelu if asked.quick_gelu == AUTO else asked.quick_gelu == "yes"
     is_file = pretrained is not None and os.path.exists(pretrained)
-    batch = found.get("fitting_batch") if found.get("batch_size") == asked.batch_size else None
     params = dataclasses.replace(
         asked,
         model="local-dir" if schema == "local-dir" else asked.model,
@@ -118,18 +129,38 @@ def resolved(asked: EmbedParams, folder: Location) -> tuple[EmbedParams, Choice]
         reuse=fingerprint_of(asked.reuse) if asked.reuse else None,
         weights=weights.sha256,
         dimension=found.get("dimension", 0),
-        fitting_batch=batch or asked.batch_size,
+        fitting_batch=batch,
     )
+    if asked.reuse:
+        check_reuse(asked.reuse, params)
     choice = encoder.Choice(
         asked.model,
         weights.location if is_file else pretrained,
         quick_gelu,
         device,
         precision,
-        params.fitting_batch,
+        batch,
         threads,
     )
     return params, choice
+
+
+def check_reuse(folder: str, params: EmbedParams) -> None:
+    """Refuse vectors of a run whose model is recorded, and another; of other folders nobody can see it.
+
+    Raises:
+        InputError: It is another model, or the same with other activations.
+    """
+    plans = (files.read_json(files.join(folder, place)) for place in ("rows/plan.json", "plan.json"))
+    recorded = next((plan["params"] for plan in plans if plan and plan.get("stage") == EmbedParams.stage), None)
+    if recorded is None:
+        return
+    for name in ("weights", "quick_gelu"):
+        if recorded.get(name) != getattr(params, name):
+            raise InputError(
+                f"--reuse {folder}: its vectors are of {recorded.get('model')} {recorded.get('pretrained') or ''} with "
+                f"other {name}; name the model that made them, or embed without --reuse."
+            )
 
 
 def tried(
@@ -181,14 +212,14 @@ def vector_dimension(choice: Choice) -> int:
     """
     from PIL import Image
 
-    from coreset.encoder import as_array, loaded_encoder, memory_said
-    from coreset.encoder.own import OWN
+    from coreset.encoder import as_array, is_own, loaded_encoder, memory_said
 
     encoder = loaded_encoder(choice)
-    if choice.device != "cpu" or choice.model.startswith(OWN):  # memory is short there, or its need not known
+    if choice.device != "cpu" or is_own(choice.model):  # memory is short there, or its need not known
         blank = encoder.prepared(Image.new("RGB", (64, 64)))
         with memory_said(choice):
             as_array(encoder.image_vectors([blank] * choice.batch_size))
+            encoder.text_vectors(["a caption"])
     return int(encoder.dimension)
 
 

@@ -78,7 +78,7 @@ def embedded(run: Run, recipe: Recipe) -> Parts:
     shards = listed_shards(recipe, prefixed=recipe.embed.prefix_keys)
     check_pages(shards, memory)
     run.progress.note(f"{len(shards):,} shard(s); loading {model_name(recipe)}")
-    params, choice = embed.resolved(recipe.embed, run.at("rows"))
+    params, choice = embed.resolved(recipe.embed, run.at("rows"), run.progress.note)
     run.progress.note(f"device {params.device}, {params.precision}, {params.threads} thread(s)")
     if not run.overwrite:
         check_plan(embed.embed_stage(run.at("rows"), shards, params, choice, run.execute, recipe.embed.reuse))

@@ -36,6 +36,7 @@ def page() -> str:
     from bad_inputs import (
         cases_captions,
         cases_embeddings,
+        cases_encoders,
         cases_image_parquet,
         cases_parameters,
         cases_pictures,
@@ -48,7 +49,8 @@ def page() -> str:
         "Captions and metadata": cases_captions.SHARDS,
         "Parquet files of pictures": [*cases_image_parquet.SHARDS, *cases_image_parquet.REFUSED],
         "Folders of vectors": [*cases_embeddings.FOLDERS, *cases_embeddings.VECTORS],
-        "Models and centroids": cases_parameters.MODELS,
+        "Models and centroids": [*cases_encoders.MODELS, *cases_parameters.MODELS],
+        "Encoders of one's own, and vectors that are reused": [*cases_encoders.OWN, *cases_encoders.REUSED],
         "Values": [*cases_parameters.VALUES, *cases_parameters.RECIPES],
     }
     lines = [INTRODUCTION.format(count=sum(map(len, sections.values())))]

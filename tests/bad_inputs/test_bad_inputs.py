@@ -19,6 +19,7 @@ import pytest
 from bad_inputs import (
     cases_captions,
     cases_embeddings,
+    cases_encoders,
     cases_image_parquet,
     cases_parameters,
     cases_pictures,
@@ -46,6 +47,8 @@ REFUSED: tuple[CommandCase, ...] = (
     *cases_image_parquet.REFUSED,
     *cases_embeddings.FOLDERS,
     *(case for case in cases_parameters.MODELS if case.command[0] == "embed"),
+    *cases_encoders.MODELS,
+    *cases_encoders.REUSED,
 )
 """What begins with an empty folder."""
 VALUES: tuple[CommandCase, ...] = (
@@ -193,6 +196,19 @@ def test_an_input_that_cannot_be_meant(case: CommandCase, tmp_path: Path) -> Non
         case.check(tmp_path)
 
 
+@pytest.mark.parametrize("case", cases_encoders.OWN, ids=lambda case: case.name)
+def test_an_encoder_of_ones_own(case: CommandCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path / cases_encoders.SITE))
+    try:
+        case.build(tmp_path)
+        check_ended(case, timed(*case.command, cwd=tmp_path))
+    finally:
+        cases_encoders.forget()
+    assert case.writes or not (tmp_path / "run/rows/plan.json").exists()
+    if case.check:
+        case.check(tmp_path)
+
+
 @pytest.mark.parametrize("case", VALUES, ids=lambda case: case.name)
 def test_a_value_that_cannot_be_meant(case: CommandCase, finished: Path) -> None:
     case.build(finished)
@@ -243,5 +259,5 @@ def test_a_folder_of_vectors(case: VectorsCase, unharmed: dict[str, dict[str, An
 
 def test_the_index_is_current() -> None:
     assert index.PAGE.read_text() == index.page(), "run `python tests/bad_inputs/index.py`"
-    names = [case.name for case in (*SHARDS, *REFUSED, *VALUES, *cases_embeddings.VECTORS)]
+    names = [case.name for case in (*SHARDS, *REFUSED, *VALUES, *cases_embeddings.VECTORS, *cases_encoders.OWN)]
     assert len(names) == len(set(names))

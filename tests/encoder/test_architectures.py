@@ -13,6 +13,8 @@ from PIL import Image
 
 from coreset.encoder import Choice, as_array, loaded_encoder
 from coreset.encoder.captions import LENGTHS, CaptionTower
+from coreset.encoder.open_clip_model import OpenClipEncoder
+from coreset.encoder.packed import PackedLinear, packs
 
 CUT = {"clip", "resnet", "eva", "eos"}
 """Those whose text towers may be cut."""
@@ -99,3 +101,34 @@ def test_bfloat16_is_close_to_float32(kind: str, named: Callable[[str], str]) ->
     for exact, rough in zip(*found.values(), strict=True):
         assert np.quantile((exact * rough).sum(1), 0.001) >= 0.999
         assert np.abs(exact - rough).max() > 0 or (kind == "resnet" and exact.shape[0] == 64)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["clip", "resnet", "eva"])
+def test_what_stands_beside_a_picture_changes_no_bit_of_it(
+    kind: str, precision: str, named: Callable[[str], str]
+) -> None:
+    encoder = loaded_encoder(choice(named(kind), precision))
+    some, others = ([encoder.prepared(image) for image in pictures(16)][part] for part in (slice(8), slice(8, 16)))
+    alone = as_array(encoder.image_vectors(some))
+    assert np.array_equal(as_array(encoder.image_vectors(some[:4] + others[4:]))[:4], alone[:4])
+    assert np.array_equal(as_array(encoder.image_vectors(others[:4] + some[4:]))[4:], alone[4:])
+    turned = as_array(encoder.image_vectors(some[::-1]))[::-1]
+    np.testing.assert_allclose(turned, alone, atol=2e-6 if precision == "float32" else 2e-2)
+
+
+def test_packing_changes_the_last_digits_only(named: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if not packs():
+        pytest.skip("this processor or torch has no packed products")
+    for kind in ("clip", "eva", "siglip", "mobileclip"):
+        if kind == "siglip":
+            pytest.importorskip("transformers")
+        found = []
+        for packed in (True, False):
+            monkeypatch.setattr("coreset.encoder.open_clip_model.packs", lambda packed=packed: packed)
+            encoder = OpenClipEncoder(choice(named(kind), "bfloat16"))
+            assert any(isinstance(layer, PackedLinear) for layer in encoder._model.modules()) == packed
+            images = as_array(encoder.image_vectors([encoder.prepared(image) for image in pictures(8)]))
+            found.append((images, as_array(encoder.text_vectors(captions(8)))))
+        for one, other in zip(*found, strict=True):
+            assert (one * other).sum(1).min() > 0.999, kind

@@ -7,6 +7,7 @@ from coreset.encoder.choice import Choice, Encoder, Weights, as_array, captions_
 from coreset.encoder.found import found_weights, resolved_device, resolved_precision
 from coreset.encoder.loading import loaded_encoder
 from coreset.encoder.memory import memory_said
+from coreset.encoder.own import is_own, own_weights
 
 __all__ = [
     "Choice",
@@ -16,8 +17,10 @@ __all__ = [
     "captions_at_once",
     "fit_of",
     "found_weights",
+    "is_own",
     "loaded_encoder",
     "memory_said",
+    "own_weights",
     "resolved_device",
     "resolved_precision",
 ]

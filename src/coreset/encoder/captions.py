@@ -18,29 +18,13 @@ from jaxtyping import Int64
 from open_clip.transformer import TextTransformer, Transformer
 from torch import nn
 
+from coreset.encoder.packed import SelfAttention, is_plain
+
 LENGTHS = (8, 16, 24, 40)
 """Tokens to which a tower is cut; a caption belongs to the first that holds all of it, else to the whole tower."""
 
 TOKENS = 4
 """Tokens of one call for each picture of a batch; larger calls were no faster."""
-
-
-class CausalAttention(nn.Module):
-    """Self-attention in which no token sees a later one: torch's own, without a copy of the input in each layer."""
-
-    def __init__(self, weights: nn.MultiheadAttention) -> None:
-        super().__init__()
-        self.heads = weights.num_heads
-        self.weight, self.bias, self.out = weights.in_proj_weight, weights.in_proj_bias, weights.out_proj
-
-    def forward(self, query: torch.Tensor, *_: torch.Tensor, **__: Any) -> tuple[torch.Tensor]:  # noqa: ANN401
-        """What `nn.MultiheadAttention` returns first; keys and values are the query's own, the mask is known."""
-        rows, tokens, width = query.shape
-        mixed = nn.functional.linear(query, self.weight, self.bias)
-        query, key, value = mixed.view(rows, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        found = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        out: torch.Tensor = self.out(found.transpose(1, 2).reshape(rows, tokens, width))
-        return (out,)
 
 
 class CaptionTower:
@@ -55,8 +39,8 @@ class CaptionTower:
         owner = _causal_owner(model)
         if owner is not None:
             for block in owner.transformer.resblocks:
-                if _replaceable(getattr(block, "attn", None)):
-                    block.attn = CausalAttention(block.attn)
+                if is_plain(getattr(block, "attn", None)):
+                    block.attn = SelfAttention(block.attn, is_causal=True)
             self._towers.update({length: _cut(model, owner, length) for length in LENGTHS if length < context})
         self._pooling, self._eos = _pooling(owner) if owner is not None else ("", None)
         self.lengths = tuple(sorted(self._towers))
@@ -122,10 +106,3 @@ def _cut(model: nn.Module, owner: Any, length: int) -> nn.Module:  # noqa: ANN40
     whole = copy.copy(model)
     whole._modules = {**whole._modules, "text": short}
     return whole
-
-
-def _replaceable(attention: Any) -> bool:  # noqa: ANN401  any module
-    if type(attention) is not nn.MultiheadAttention:
-        return False
-    plain = attention.bias_k is None and not attention.add_zero_attn
-    return bool(attention.batch_first and attention._qkv_same_embed_dim and plain)

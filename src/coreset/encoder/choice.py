@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class Encoder(Protocol):
     """Anything that gives unit vectors for pictures and captions, all of one dimension.
 
-    An encoder may have more attributes, each with the meaning that `OpenClipEncoder` gives it: `fit`, by which the
-    processes that decode do the resizing, and `captions_at_once`.
+    An encoder may have more attributes: `fit`, by which the processes that decode do the resizing, and
+    `captions_at_once`, each with the meaning that `OpenClipEncoder` gives it; and `identity`, a text that is another
+    when its weights are, such as a hash or a version. Without it the torch modules that are attributes of the encoder
+    are hashed.
     """
 
     dimension: int

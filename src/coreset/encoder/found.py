@@ -13,7 +13,6 @@ import torch
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg
 
 from coreset.encoder.choice import Weights
-from coreset.encoder.own import OWN, own_weights
 from coreset.encoder.quiet import quiet
 from coreset.engine.errors import InputError, UsageError
 
@@ -83,10 +82,10 @@ def found_weights(model: str, pretrained: str | None) -> Weights:
         location = _weights_in(folder)
         return Weights(str(location), _sha256(config, location), quick_gelu=False)
     if model.startswith(HUB):
-        location = Path(_downloaded(model, lambda: download_pretrained_from_hf(model.removeprefix(HUB))))
-        return Weights(str(location), _sha256(location), quick_gelu=False)
-    if model.startswith(OWN):
-        return own_weights(model)
+        repository = model.removeprefix(HUB)
+        config = Path(_downloaded(model, lambda: download_pretrained_from_hf(repository, "open_clip_config.json")))
+        location = Path(_downloaded(model, lambda: download_pretrained_from_hf(repository)))
+        return Weights(str(location), _sha256(config, location), quick_gelu=False)
     name = model.replace("/", "-")
     if open_clip.get_model_config(name) is None:
         raise InputError(f"Model {model} is not known{_nearest(model, open_clip.list_models())}; see open_clip's list.")

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from coreset.encoder.choice import Choice, Encoder
 from coreset.encoder.memory import is_out_of_memory
 from coreset.encoder.open_clip_model import OpenClipEncoder
-from coreset.encoder.own import OWN, own_encoder
+from coreset.encoder.own import is_own, own_encoder
 from coreset.encoder.quiet import quiet
 from coreset.engine.errors import InputError, ResourceError
 
@@ -69,7 +69,7 @@ def _loaded(choice: Choice) -> Encoder:
 
 
 def _made(choice: Choice) -> Encoder:
-    if choice.model.startswith(OWN):
+    if is_own(choice.model):
         return own_encoder(choice)
     try:
         return OpenClipEncoder(choice)

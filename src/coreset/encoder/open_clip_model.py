@@ -16,6 +16,7 @@ from coreset.encoder.captions import CaptionTower
 from coreset.encoder.choice import Choice
 from coreset.encoder.found import PRECISIONS
 from coreset.encoder.memory import memory_said
+from coreset.encoder.packed import pack, packs
 from coreset.encoder.quiet import quiet
 from coreset.sources.fitting import Fit, fitted
 
@@ -55,6 +56,8 @@ class OpenClipEncoder:
         with quiet():
             self._tokenizer = open_clip.get_tokenizer(choice.model)
         self._tower = CaptionTower(self._model, self._tokenizer([""]).shape[1])
+        if choice.precision == "bfloat16" and choice.device == "cpu" and packs():
+            pack(self._model)
         asked = open_clip.get_model_preprocess_cfg(self._model)
         self.fit = fit_of_config(asked)
         self._mean, self._std = (_channels(asked[name], self._device) for name in ("mean", "std"))

@@ -1,0 +1,125 @@
+"""Transformers in bfloat16 on a CPU: weights laid out once as products read them, and no detours between them.
+
+What torch does for each call, oneDNN's library does once here: it brings a weight into the blocks that the processor's
+matrix units want. Layer norms of open_clip's go to float32 and back, three passes over memory that the kernel does in
+one. The operations are the same; sums are taken in another order, so last digits differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from open_clip.transformer import LayerNormFp32, ResidualAttentionBlock
+from timm.layers.mlp import GluMlp, Mlp, SwiGLU
+from torch import nn
+
+OWNERS = (ResidualAttentionBlock, Mlp, GluMlp, SwiGLU)
+"""Modules that call their linear layers, and do not take the weights out of them."""
+
+
+class PackedLinear(nn.Module):
+    """A linear layer in bfloat16 whose weight is laid out for this processor; the plain weight is not kept.
+
+    Attributes:
+        weight: opaque, but for its dtype
+        bias: or None
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
+        self.bias = None if bias is None else bias.detach()
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `nn.Linear`."""
+        found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
+        return found
+
+
+class MixedLayerNorm(nn.Module):
+    """Layer norm of numbers in bfloat16 with weights in float32, computed in float32 within one pass."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.shape, self.eps = norm.normalized_shape, norm.eps
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `nn.LayerNorm`."""
+        return nn.functional.layer_norm(rows, self.shape, self.weight, self.bias, self.eps)
+
+
+class SelfAttention(nn.Module):
+    """Attention of a block to itself: torch's own module without a copy of the input, with packed weights if they pack.
+
+    Attributes:
+        is_causal: whether no token sees a later one; masks that are passed are then not read
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention, *, is_causal: bool) -> None:
+        super().__init__()
+        self.heads, self.is_causal = attention.num_heads, is_causal
+        self.mixed: nn.Module = _Given(attention.in_proj_weight, attention.in_proj_bias)
+        self.out: nn.Module = attention.out_proj
+
+    def forward(
+        self, query: torch.Tensor, *_: torch.Tensor, attn_mask: torch.Tensor | None = None, **__: bool
+    ) -> tuple[torch.Tensor]:
+        """What `nn.MultiheadAttention` returns first; keys and values are the query's own."""
+        rows, tokens, width = query.shape
+        mixed = self.mixed(query).view(rows, tokens, 3, self.heads, width // self.heads)
+        query, key, value = mixed.permute(2, 0, 3, 1, 4)
+        mask = None if self.is_causal else attn_mask
+        found = nn.functional.scaled_dot_product_attention(query, key, value, mask, is_causal=self.is_causal)
+        out: torch.Tensor = self.out(found.transpose(1, 2).reshape(rows, tokens, width))
+        return (out,)
+
+
+class _Given(nn.Module):
+    """A linear layer of given weights."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(rows, self.weight, self.bias)
+
+
+def packs() -> bool:
+    """Whether this torch packs weights of bfloat16 here: its library for CPUs has the operations, and the CPU too."""
+    operations = torch.ops.mkldnn
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    return all(hasattr(operations, name) for name in names) and bool(operations._is_mkldnn_bf16_supported())
+
+
+def pack(tower: nn.Module) -> None:
+    """Replace, in place, what has a faster form in bfloat16 on a CPU: attention, linear layers and layer norms.
+
+    Only within blocks that are known to call their layers; what is not known stays as it is.
+    """
+    for owner in tower.modules():
+        if isinstance(owner, ResidualAttentionBlock) and is_plain(owner.attn) and not hasattr(owner, "ln_1_kv"):
+            owner.attn = SelfAttention(owner.attn, is_causal=False)
+    for owner in list(tower.modules()):
+        if isinstance(owner, OWNERS):
+            _pack_within(owner)
+
+
+def is_plain(attention: Any) -> bool:  # noqa: ANN401  any module
+    """Whether attention is torch's own, with one weight for queries, keys and values, and nothing added to them."""
+    if type(attention) is not nn.MultiheadAttention:
+        return False
+    plain = attention.bias_k is None and not attention.add_zero_attn
+    return bool(attention.batch_first and attention._qkv_same_embed_dim and plain)
+
+
+def _pack_within(owner: nn.Module) -> None:
+    for name, layer in list(owner.named_children()):
+        if isinstance(layer, nn.Linear | _Given) and layer.weight.dtype == torch.bfloat16:
+            setattr(owner, name, PackedLinear(layer.weight, layer.bias))
+        elif isinstance(layer, LayerNormFp32) and layer.weight.dtype == torch.float32:
+            setattr(owner, name, MixedLayerNorm(layer))
+        elif not isinstance(layer, nn.MultiheadAttention):
+            _pack_within(layer)
