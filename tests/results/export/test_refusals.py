@@ -138,8 +138,7 @@ def test_a_place_in_the_folder_that_cannot_be_written(mixed: Path, workers: list
     assert started(*arguments[:5], cwd=mixed, fault="rename:2:kill").wait() < 0
     (mixed / "out" / "images" / "0001").write_text("in the way")
     said = coreset(*arguments, cwd=mixed)
-    words = ("out/images/0001", "cannot be written", "run the same command again", "another folder than out")
-    check_refused(said, 3, *words)
+    check_refused(said, 3, "out/images/0001", "cannot be written", "same command again", "another folder than out")
     assert "--run" not in said.err
     (mixed / "out" / "images" / "0001").unlink()
     done(*arguments, cwd=mixed)
