@@ -31,6 +31,7 @@ def row_table(
         "vector_row": np.arange(first_row, first_row + len(pairs)),
         "image_offset": [pair.image_offset for pair in pairs],
         "image_bytes": [None if pair.image_offset is None else pair.image_size for pair in pairs],
+        "image_hash": pa.array([pair.image_hash for pair in pairs], pa.uint64()),
         "width": [pair.width for pair in pairs],
         "height": [pair.height for pair in pairs],
         "sha256": [pair.hashes.get("sha256") for pair in pairs],

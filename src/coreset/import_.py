@@ -53,7 +53,7 @@ class ImportParams:
     """Parameters of `import`. `dimension` and `columns` are found out when the stage is planned, and recorded."""
 
     stage: ClassVar[str] = "import"
-    rule: ClassVar[int] = 1
+    rule: ClassVar[int] = 2
     redo: ClassVar[frozenset[str]] = frozenset({"prefix_keys"})
 
     format: str = field(default=AUTO, metadata={"help": f"{AUTO}, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"})

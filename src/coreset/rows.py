@@ -79,6 +79,7 @@ ROW_COLUMNS = (
         "byte in the source where the picture begins, or row of a Parquet; null if a tar is compressed, or of vectors",
     ),
     Column("image_bytes", pa.int64(), "length of the picture in bytes; null likewise"),
+    Column("image_hash", pa.uint64(), "xxh3_64 of the picture's bytes as they stand in the source; null if imported"),
     Column("width", pa.int32(), "of the stored picture in pixels, as the input says; null if it does not"),
     Column("height", pa.int32(), "of the stored picture in pixels, as the input says; null if it does not"),
     Column("sha256", pa.string(), "hash of the original picture, as the input says; null if it does not"),
@@ -111,7 +112,7 @@ QUARANTINE_COLUMNS = (
 )
 CORESET_NAMES = (
     *("key", "url", "caption", "text_cosine", "cluster", "centroid_cosine", "component_size"),
-    *("source", "source_row", "image_offset", "image_bytes", "width", "height", "sha256", "md5"),
+    *("source", "source_row", "image_offset", "image_bytes", "image_hash", "width", "height", "sha256", "md5"),
 )
 
 

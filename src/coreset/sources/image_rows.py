@@ -75,7 +75,8 @@ class Rows:
             content = pictures[index].as_py()
             hashes = {kind: fields[kind] for kind in ("sha256", "md5") if fields.get(kind)}
             sides = fields.get("width"), fields.get("height")
-            yield Pair(name, row, content, row, size, caption, fields.get(URL), *sides, hashes)
+            hashed = xxh3_64_intdigest(content)
+            yield Pair(name, row, content, row, size, hashed, caption, fields.get(URL), *sides, hashes)
 
     def _checked_key(self, key: bytes | None) -> str:
         if not key:

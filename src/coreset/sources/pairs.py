@@ -46,6 +46,7 @@ class Pair:
         image: The picture's bytes as they are in the shard.
         image_offset: Where they begin in the tar file, None if that is compressed; of a Parquet, its row.
         image_size: How many they are.
+        image_hash: Their xxh3_64.
         caption: Not blank, as it stands; None if there is none and the limits allow it.
         url: Where the picture came from.
         width: Of the picture in pixels, as the json says.
@@ -59,6 +60,7 @@ class Pair:
     image: bytes
     image_offset: int | None
     image_size: int
+    image_hash: int
     caption: str | None
     url: str | None
     width: int | None

@@ -122,7 +122,8 @@ class OpenSample:
         caption = self._caption(metadata, limits)
         offset = None if compressed else self._image_offset
         url, width, height, hashes = metadata.url, metadata.width, metadata.height, metadata.hashes
-        return Pair(key, row, image, offset, len(image), caption, url, width, height, hashes)
+        size, hashed = len(image), xxh3_64_intdigest(image)
+        return Pair(key, row, image, offset, size, hashed, caption, url, width, height, hashes)
 
     def _caption(self, metadata: Metadata, limits: Limits) -> str | None:
         try:

@@ -88,11 +88,21 @@ def changed_tar(path: Path) -> bytes:
     return found[:size].ljust(size, b"\0")
 
 
-@pytest.mark.parametrize("change", ["order", "zeros"])
+def flipped_tar(path: Path) -> bytes:
+    """A tar with one bit changed in the middle of the picture of cats/1."""
+    found = bytearray(path.read_bytes())
+    with tarfile.open(path) as tar:
+        picture = max((member for member in tar if "cats/1" in member.name), key=lambda member: member.size)
+    found[picture.offset_data + picture.size // 2] ^= 1
+    return bytes(found)
+
+
+@pytest.mark.parametrize("change", ["order", "zeros", "bit"])
 @pytest.mark.parametrize("form", ["llava", "webdataset"])
 def test_a_source_of_the_same_size_with_other_pictures_is_noticed(mixed: Path, form: str, change: str) -> None:
     tar = mixed / "shards" / "plain.tar"
-    tar.write_bytes(changed_tar(tar) if change == "order" else bytes(tar.stat().st_size))
+    size = tar.stat().st_size
+    tar.write_bytes({"order": changed_tar, "zeros": lambda _: bytes(size), "bit": flipped_tar}[change](tar))
     said = coreset("export", form, "out", cwd=mixed)
     check_refused(said, 3, "plain.tar is not the file that was embedded", "cats/1")
     out = mixed / "out"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import pyarrow as pa
+from xxhash import xxh3_64_intdigest
 
 from coreset.engine import files
 from coreset.engine.errors import InputError
@@ -98,14 +99,14 @@ def pictures_of(table: pa.Table, sources: Sources) -> Iterator[Found]:
     """The pictures of some rows in the order in which they are read: by source, each forward.
 
     Args:
-        table: with key, source, source_row, image_offset and image_bytes
+        table: with key, source, source_row, image_offset, image_bytes and image_hash
         sources: of the run
 
     Raises:
         InputError: A source is not what was embedded; names it and the row.
         OSError: The disk cannot be read.
     """
-    named = ("key", "source", "source_row", "image_offset", "image_bytes")
+    named = ("key", "source", "source_row", "image_offset", "image_bytes", "image_hash")
     places = list(zip(*(table[name].to_pylist() for name in named), strict=True))
     by_source: dict[str, list[int]] = {}
     for index, place in enumerate(places):
@@ -114,16 +115,17 @@ def pictures_of(table: pa.Table, sources: Sources) -> Iterator[Found]:
         shard = sources.shard(source)
         wanted = sorted(by_source[source], key=lambda index: places[index][2])
         for index, content in _reader(shard, [places[index] for index in wanted])(shard, wanted, places):
-            if content is None or kind_of(content) is None:
+            state = "not where it was" if content is None else "another one"
+            if content is None or xxh3_64_intdigest(content) != places[index][5]:
                 raise InputError(
-                    f"{shard.location} is not the file that was embedded: the picture of {places[index][0]} is not "
-                    f"where it was; put the file back, or embed it again."
+                    f"{shard.location} is not the file that was embedded: the picture of {places[index][0]} is "
+                    f"{state}; put the file back, or embed it again."
                 )
             yield index, content
 
 
-Place = tuple[str, str, int, int | None, int | None]
-"""Key, source, source_row, image_offset, image_bytes."""
+Place = tuple[str, str, int, int | None, int | None, int | None]
+"""Key, source, source_row, image_offset, image_bytes, image_hash."""
 Reader = Callable[[Shard, Sequence[int], Sequence[Place]], Iterator[tuple[int, bytes | None]]]
 
 

@@ -18,7 +18,7 @@ from coreset.numeric.lengths import TOLERANCE, lengths
 SHOWN = 5
 """So many wrong things are kept with their places; the others are counted."""
 BLOCK_BYTES = 8 << 20
-ROW_NUMBERS = ("source_row", "vector_row", "image_offset", "image_bytes")
+ROW_NUMBERS = ("source_row", "vector_row", "image_offset", "image_bytes", "image_hash")
 ROW_TEXTS = ("url", "caption", "source")
 CLUSTER_NUMBERS = ("cluster", "centroid_distance", "centroid_cosine")
 
@@ -131,7 +131,7 @@ def row_words(table: pa.Table) -> UInt64[np.ndarray, "n"]:
         hashes = (0 if text is None else xxhash.xxh3_64_intdigest(text, 1) for text in texts)
         words = mixed(words ^ np.fromiter(hashes, np.uint64, len(texts)))
     for name in ROW_NUMBERS:
-        words = mixed(words ^ table[name].cast(pa.int64()).fill_null(-1).to_numpy().view(np.uint64))
+        words = mixed(words ^ table[name].cast(pa.int64(), safe=False).fill_null(-1).to_numpy().view(np.uint64))
     return with_floats(words, table, ("text_cosine",))
 
 
