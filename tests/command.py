@@ -74,7 +74,8 @@ class Started:
 
     def __init__(self, call: Callable[..., object], *arguments: object, cwd: Path, **environment: str) -> None:
         self.log = cwd / "log.txt"
-        given = (call, arguments, str(cwd), str(self.log), environment)
+        own = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "CORESET_"))}
+        given = (call, arguments, str(cwd), str(self.log), own | environment)
         self.process = _context.Process(target=_called, args=given)
         self.process.start()
         self.pid: int = self.process.pid or 0

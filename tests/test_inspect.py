@@ -184,7 +184,12 @@ def test_a_run_directory_is_told_from_vectors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "sentence"),
-    [("nothing", "no such file"), ("empty", "holds no vectors"), ("s3://a/b", "remote"), ("*.tar", "no file matches")],
+    [
+        ("nothing", "no such file"),
+        ("empty", "holds no vectors"),
+        ("pipe:cat x", "would run a command"),
+        ("*.tar", "no file matches"),
+    ],
 )
 def test_what_is_nothing_is_exit_3(tmp_path: Path, typed: str, sentence: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -244,7 +244,7 @@ def test_what_no_second_attempt_can_change_is_said_at_once(
     proxy.judge = lambda number, method, path: status if "laion" in path else None
     said = coreset("embed", join(bucket, "laion", "shards", "00000.tar"), "--run", run, cwd=place)
     check_refused(said, 3, *words)
-    assert proxy.faults[status] == 1
+    assert proxy.faults[status] == {"403": 1, "404": 2}[status]  # what is no object may be a folder
 
 
 def test_a_store_that_stays_away_is_one_sentence_when_the_deadline_is_over(

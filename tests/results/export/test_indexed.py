@@ -245,6 +245,33 @@ def test_clip_retrieval(kind: str, imported: Path, undisturbed: Path, tmp_path: 
     assert list(zip(*table.to_pydict().values(), strict=True)) == expected
 
 
+def test_text_vectors_are_exported_where_a_run_keeps_them(place: Path, tmp_path: Path) -> None:
+    done("embed", "--keep-text-vectors", "--max-bad", "10", cwd=place)
+    for stage in ("dedup", "sample"):
+        done(stage, "--max-bad", "10", cwd=place)
+    done("export", "clip-retrieval", "../out", "--where", "embedded", cwd=place)
+    reader = EmbeddingReader(
+        str(tmp_path / "out" / "text_emb"),
+        file_format="parquet_npy",
+        metadata_folder=str(tmp_path / "out" / "metadata"),
+        meta_columns=["image_path", "similarity"],
+    )
+    pieces = list(reader(batch_size=5, show_progress=False))
+    exported_keys = [key for _, said in pieces for key in said["image_path"]]
+    found = dict(zip(exported_keys, np.concatenate([piece for piece, _ in pieces]), strict=True))
+    expected: dict[str, np.ndarray] = {}
+    for path in sorted((place / "run" / "rows").glob("*.parquet")):
+        keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
+        expected |= dict(zip(keys, np.load(path.with_suffix(".text.npy")), strict=True))
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
+    images = dict(stored_vectors(place / "run"))
+    for _, said in pieces:
+        cosines = [np.float32(images[key]) @ np.float32(found[key]) for key in said["image_path"]]
+        assert np.allclose(cosines, said["similarity"], atol=2e-3)
+    done("verify", str(tmp_path / "out"), "--run", "run", cwd=place)
+
+
 def stored_vectors(run: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Every row's key and its vector, the slow way."""
     from coreset.vectors import row_vectors
