@@ -1,12 +1,13 @@
 """`clip-retrieval`: the chosen rows' vectors with their metadata, as clip-retrieval lays them out.
 
 Read by embedding-reader (`parquet_npy`), autofaiss, clip-retrieval's back end, and `coreset import`, which gives the
-same keys and vectors again. Text vectors are not kept in a run, so there is no `text_emb/`; the column `similarity` has
-their cosine.
+same keys and vectors again. `text_emb/` is there if the run keeps the vectors of captions
+(`coreset embed --keep-text-vectors`); the column `similarity` has their cosine always.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from coreset.results.export.format import ChosenRows, Format, beside
 from coreset.results.export.indexed import NOTHING, IndexParams, close_index
 from coreset.vectors import vectors_file
 
-VECTORS, METADATA = "img_emb", "metadata"
+VECTORS, TEXTS, METADATA = "img_emb", "text_emb", "metadata"
 RENAMED = {"image_path": "key", "similarity": "text_cosine"}
 """Columns that clip-retrieval calls otherwise; `key` stands there under its own name, too."""
 AS_THEY_ARE = ("caption", "url", "key", "width", "height", "sha256", "md5", "cluster", "centroid_cosine", "fate")
@@ -40,16 +41,34 @@ def write_part(chosen: ChosenRows, params: ClipRetrievalParams, part: Part) -> S
     """Write the vectors of one part, and its metadata; numbers are padded, so that their order is that of the names."""
     table = chosen.table()
     number = str(chosen.number).zfill(len(str(chosen.parts - 1)))
-    vectors = vectors_of(chosen.run, table)
-    with part.file(beside(f"{VECTORS}/{VECTORS}_{number}.npy")) as file:
-        writer = rows.VectorsWriter(file, len(vectors), vectors.shape[1])
-        writer.write(vectors)
-        writer.close()
+    write_vectors(part, VECTORS, number, vectors_of(chosen.run, table, vectors_file))
+    has_texts = keeps_texts(chosen.run)
+    if has_texts:
+        write_vectors(part, TEXTS, number, vectors_of(chosen.run, table, texts_file))
     said = {name: table[column] for name, column in RENAMED.items()} | {name: table[name] for name in AS_THEY_ARE}
     with part.file(beside(f"{METADATA}/{METADATA}_{number}.parquet")) as file:
         rows.write_table(file, pa.table({name: column for name, column in said.items() if known(column)}))
     entries = [Entry(row["key"], caption=row["caption"]) for row in table.select(["key", "caption"]).to_pylist()]
-    return close_index(part, entries, NOTHING, {})
+    return close_index(part, entries, NOTHING, {}, {"text_vectors": len(entries) if has_texts else 0})
+
+
+def write_vectors(part: Part, folder: str, number: str, vectors: Float16[np.ndarray, "m d"]) -> None:
+    """Write the vectors of one part into their folder."""
+    with part.file(beside(f"{folder}/{folder}_{number}.npy")) as file:
+        writer = rows.VectorsWriter(file, len(vectors), vectors.shape[1])
+        writer.write(vectors)
+        writer.close()
+
+
+def keeps_texts(run: Location) -> bool:
+    """Whether a run has the vectors of its captions."""
+    plan = read_json(join(run, "rows", "plan.json")) or {"params": {}}
+    return bool(plan["params"].get("keep_text_vectors", False))
+
+
+def texts_file(location: Location) -> rows.Rows:
+    """The vectors of the captions of a part of `rows/`; `vector_row` counts its rows, too."""
+    return rows.open_array(location.removesuffix(PARQUET) + rows.TEXTS)
 
 
 def known(column: Any) -> bool:  # noqa: ANN401  pyarrow has no types
@@ -57,12 +76,13 @@ def known(column: Any) -> bool:  # noqa: ANN401  pyarrow has no types
     return bool(column.null_count < len(column))
 
 
-def vectors_of(run: Location, table: pa.Table) -> Float16[np.ndarray, "m d"]:
+def vectors_of(run: Location, table: pa.Table, opened: Callable[[Location], rows.Rows]) -> Float16[np.ndarray, "m d"]:
     """The stored vectors of some rows, in their order; each part of `rows/` is opened once.
 
     Args:
         run: the run directory
         table: with `key`, `source` and `source_row`
+        opened: gives the vectors of a part of `rows/`: `vectors_file`, or `texts_file`
     """
     places = part_of_source(run)
     names = np.array(table["source"].to_pylist(), object)
@@ -71,7 +91,7 @@ def vectors_of(run: Location, table: pa.Table) -> Float16[np.ndarray, "m d"]:
     for source in sorted(set(names.tolist())):
         own = np.flatnonzero(names == source)
         location = places[source]
-        vectors = vectors_file(location)[vector_rows(location, wanted[own])]
+        vectors = opened(location)[vector_rows(location, wanted[own])]
         if found is None:
             found = np.empty((len(names), vectors.shape[1]), np.float16)
         found[own] = vectors
@@ -101,6 +121,6 @@ FORMAT = Format(
     "vectors as .npy, metadata as Parquet: embedding-reader, autofaiss, clip-retrieval, coreset import",
     ClipRetrievalParams,
     write_part,
-    (VECTORS, METADATA),
+    (VECTORS, TEXTS, METADATA),
     has_pictures=False,
 )
