@@ -29,6 +29,8 @@ def exported_result(folder: str, found: Parts, as_json: bool) -> None:
     out(f"{folder}: {found.counts['written']:,} of {found.counts['chosen']:,} chosen rows")
     for line in remarks(found):
         out(f"  {line}")
+    if found.counts.get("text_vectors") == 0:
+        out("  no text_emb/: this run keeps no vectors of captions; `coreset embed --keep-text-vectors` does")
     files = found.facts["files"]
     for name, seal in list(files.items())[:SHOWN]:
         out(f"  {folder}/{name}: {seal['size']:,} bytes")

@@ -26,6 +26,7 @@ import coreset as package
 from coreset.engine.local import in_process
 from coreset.results.export.exporting import export
 
+FOLDERS = ("img_emb", "text_emb")
 SAMPLE = ("-n", "20", "--text-rank", "0", "100", "--centroid-rank", "0", "100")
 
 
@@ -245,31 +246,62 @@ def test_clip_retrieval(kind: str, imported: Path, undisturbed: Path, tmp_path: 
     assert list(zip(*table.to_pydict().values(), strict=True)) == expected
 
 
-def test_text_vectors_are_exported_where_a_run_keeps_them(place: Path, tmp_path: Path) -> None:
-    done("embed", "--keep-text-vectors", "--max-bad", "10", cwd=place)
-    for stage in ("dedup", "sample"):
-        done(stage, "--max-bad", "10", cwd=place)
-    done("export", "clip-retrieval", "../out", "--where", "embedded", cwd=place)
+@pytest.fixture(scope="module")
+def with_texts(tmp_path_factory: pytest.TempPathFactory, pristine: Path) -> Path:
+    """A run that keeps the vectors of captions, one of which is missing."""
+    folder = shutil.copytree(pristine, tmp_path_factory.mktemp("texts") / "place")
+    toml = folder / "coreset.toml"
+    toml.write_text(
+        toml.read_text().replace("[embed]", "[embed]\nkeep_text_vectors = true\nallow_missing_caption = true")
+    )
+    done("run", "--max-bad", "10", cwd=folder)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("where", [("kept",), ("not sampled", "no caption")])
+def test_text_vectors_stand_beside_the_others(with_texts: Path, where: tuple[str, ...], tmp_path: Path) -> None:
+    """The chosen rows' text vectors are those that were embedded, row by row; a row without a caption has zeros."""
+    given = [word for fate in where for word in ("--where", fate)]
+    said = done("export", "clip-retrieval", "out", "--run", str(with_texts), *given, cwd=tmp_path).out
+    assert "text_emb" not in said
+    expected = {}
+    for path in sorted((with_texts / "rows").glob("*.parquet")):
+        table = pq.read_table(path, columns=["key", "caption", "vector_row"]).to_pylist()
+        texts = np.load(path.with_suffix(".text.npy"))
+        expected |= {row["key"]: (row["caption"], texts[row["vector_row"]]) for row in table}
     reader = EmbeddingReader(
         str(tmp_path / "out" / "text_emb"),
         file_format="parquet_npy",
         metadata_folder=str(tmp_path / "out" / "metadata"),
-        meta_columns=["image_path", "similarity"],
+        meta_columns=["image_path"],
     )
-    pieces = list(reader(batch_size=5, show_progress=False))
-    exported_keys = [key for _, said in pieces for key in said["image_path"]]
-    found = dict(zip(exported_keys, np.concatenate([piece for piece, _ in pieces]), strict=True))
-    expected: dict[str, np.ndarray] = {}
-    for path in sorted((place / "run" / "rows").glob("*.parquet")):
-        keys = pq.read_table(path, columns=["key"])["key"].to_pylist()
-        expected |= dict(zip(keys, np.load(path.with_suffix(".text.npy")), strict=True))
-    assert found.keys() == expected.keys()
-    assert all(np.array_equal(found[key], expected[key]) for key in expected)
-    images = dict(stored_vectors(place / "run"))
-    for _, said in pieces:
-        cosines = [np.float32(images[key]) @ np.float32(found[key]) for key in said["image_path"]]
-        assert np.allclose(cosines, said["similarity"], atol=2e-3)
-    done("verify", str(tmp_path / "out"), "--run", "run", cwd=place)
+    pieces = list(reader(batch_size=3, show_progress=False))
+    keys = [key for _, found in pieces for key in found["image_path"]]
+    exported_keys = [
+        key
+        for path in sorted((tmp_path / "out" / "metadata").iterdir())
+        for key in pq.read_table(path)["key"].to_pylist()
+    ]
+    assert keys == exported_keys
+    assert keys
+    for key, vector in zip(keys, np.concatenate([piece for piece, _ in pieces]), strict=True):
+        caption, text = expected[key]
+        assert np.array_equal(vector, text)
+        assert bool(vector.any()) == (caption is not None)
+    assert any(expected[key][0] is None for key in keys) == ("no caption" in where)
+    names = {folder: sorted(path.name for path in (tmp_path / "out" / folder).iterdir()) for folder in FOLDERS}
+    assert [name.replace("img_emb", "text_emb") for name in names["img_emb"]] == names["text_emb"]
+    assert ": ok" in done("verify", "out", "--run", str(with_texts), cwd=tmp_path).out
+    damaged = tmp_path / "out" / "text_emb" / names["text_emb"][0]
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    check_refused(coreset("verify", "out", "--run", str(with_texts), cwd=tmp_path), 3, "other bytes")
+
+
+def test_without_text_vectors_it_is_said_how_to_get_them(undisturbed: Path, tmp_path: Path) -> None:
+    said = done("export", "clip-retrieval", "out", "--run", f"{undisturbed}/run", cwd=tmp_path).out
+    assert said.count("no text_emb/: this run keeps no vectors") == 1
+    assert not (tmp_path / "out" / "text_emb").exists()
 
 
 def stored_vectors(run: Path) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,8 +1,8 @@
 """`clip-retrieval`: the chosen rows' vectors with their metadata, as clip-retrieval lays them out.
 
 Read by embedding-reader (`parquet_npy`), autofaiss, clip-retrieval's back end, and `coreset import`, which gives the
-same keys and vectors again. Text vectors are there if the run keeps them (`embed --keep-text-vectors`); the column
-`similarity` has their cosine in any case.
+same keys and vectors again. `text_emb/` is there if the run keeps the vectors of captions
+(`coreset embed --keep-text-vectors`); the column `similarity` has their cosine always.
 """
 
 from __future__ import annotations
@@ -41,34 +41,39 @@ def write_part(chosen: ChosenRows, params: ClipRetrievalParams, part: Part) -> S
     """Write the vectors of one part, and its metadata; numbers are padded, so that their order is that of the names."""
     table = chosen.table()
     number = str(chosen.number).zfill(len(str(chosen.parts - 1)))
-    for name, opened in ((VECTORS, vectors_file), (TEXTS, texts_file)):
-        if name == VECTORS or has_texts(chosen.run):
-            vectors = vectors_of(chosen.run, table, opened)
-            with part.file(beside(f"{name}/{name}_{number}.npy")) as file:
-                writer = rows.VectorsWriter(file, len(vectors), vectors.shape[1])
-                writer.write(vectors)
-                writer.close()
+    write_vectors(part, VECTORS, number, vectors_of(chosen.run, table, vectors_file))
+    has_texts = keeps_texts(chosen.run)
+    if has_texts:
+        write_vectors(part, TEXTS, number, vectors_of(chosen.run, table, texts_file))
     said = {name: table[column] for name, column in RENAMED.items()} | {name: table[name] for name in AS_THEY_ARE}
     with part.file(beside(f"{METADATA}/{METADATA}_{number}.parquet")) as file:
         rows.write_table(file, pa.table({name: column for name, column in said.items() if known(column)}))
     entries = [Entry(row["key"], caption=row["caption"]) for row in table.select(["key", "caption"]).to_pylist()]
-    return close_index(part, entries, NOTHING, {})
+    return close_index(part, entries, NOTHING, {}, {"text_vectors": len(entries) if has_texts else 0})
+
+
+def write_vectors(part: Part, folder: str, number: str, vectors: Float16[np.ndarray, "m d"]) -> None:
+    """Write the vectors of one part into their folder."""
+    with part.file(beside(f"{folder}/{folder}_{number}.npy")) as file:
+        writer = rows.VectorsWriter(file, len(vectors), vectors.shape[1])
+        writer.write(vectors)
+        writer.close()
+
+
+def keeps_texts(run: Location) -> bool:
+    """Whether a run has the vectors of its captions."""
+    plan = read_json(join(run, "rows", "plan.json")) or {"params": {}}
+    return bool(plan["params"].get("keep_text_vectors", False))
+
+
+def texts_file(location: Location) -> rows.Rows:
+    """The vectors of the captions of a part of `rows/`; `vector_row` counts its rows, too."""
+    return rows.open_array(location.removesuffix(PARQUET) + rows.TEXTS)
 
 
 def known(column: Any) -> bool:  # noqa: ANN401  pyarrow has no types
     """Whether a column says anything: readers of numbers stumble over one of nulls."""
     return bool(column.null_count < len(column))
-
-
-def has_texts(run: Location) -> bool:
-    """Whether a run keeps the vectors of its captions."""
-    plan = read_json(join(run, "rows", "plan.json")) or {"params": {}}
-    return bool(plan["params"].get("keep_text_vectors"))
-
-
-def texts_file(location: Location) -> rows.Rows:
-    """The vectors of a part's captions, as a memory map; zeros where there is no caption."""
-    return rows.open_array(location.removesuffix(PARQUET) + rows.TEXTS)
 
 
 def vectors_of(run: Location, table: pa.Table, opened: Callable[[Location], rows.Rows]) -> Float16[np.ndarray, "m d"]:
@@ -77,7 +82,7 @@ def vectors_of(run: Location, table: pa.Table, opened: Callable[[Location], rows
     Args:
         run: the run directory
         table: with `key`, `source` and `source_row`
-        opened: gives the file of a part of `rows/`, of which `vector_row` is the row
+        opened: gives the vectors of a part of `rows/`: `vectors_file`, or `texts_file`
     """
     places = part_of_source(run)
     names = np.array(table["source"].to_pylist(), object)

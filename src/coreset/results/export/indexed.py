@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,12 @@ class IndexParams(ExportParams):
 
 
 def close_index(
-    part: Part, entries: Sequence[Entry], schema: pa.Schema, columns: Mapping[str, Any], **metadata: str
+    part: Part,
+    entries: Sequence[Entry],
+    schema: pa.Schema,
+    columns: Mapping[str, Any],
+    counts: Mapping[str, int] = MappingProxyType({}),
+    **metadata: str,
 ) -> Summary:
     """Write the part's Parquet: its contents, and further columns for the file that holds all parts.
 
@@ -38,12 +44,13 @@ def close_index(
         entries: what became of each row
         schema: of the further columns
         columns: their values, one for each entry
+        counts: further counts of the part
         metadata: further texts in the Parquet's footer
     """
     table = rows.PartTable(part, pa.schema([*CONTENTS, *schema]))
     contents = {name: [getattr(entry, name) for entry in entries] for name in CONTENTS.names}
     table.write(pa.table({**contents, **columns}, schema=pa.schema([*CONTENTS, *schema])))
-    return table.close(summary_of(entries), **metadata)
+    return table.close(summary_of(entries) | dict(counts), **metadata)
 
 
 def metadata_of_parts(parts: Sequence[Location], name: str) -> list[str]:
