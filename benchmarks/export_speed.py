@@ -1,10 +1,12 @@
 """How fast pictures are exported, beside `cp` of the same tars: prints MB/s and ratios.
 
-    python benchmarks/export_speed.py [--shards 20 --pairs 1000 --bytes 60000 --workers 2]
+    python benchmarks/export_speed.py [--shards 20 --pairs 1000 --bytes 60000 --workers 2 --cold]
 
 Tars of random bytes are made (an export decodes nothing), then a run whose vectors are random, with a coreset of all
 rows. `cp` is followed by `sync`, since an export leaves nothing unflushed; that of single files copies what `llava`
-wrote. Every way is tried three times, in turn; what is read was just written, so no disk is waited for.
+wrote. Every way is tried three times, in turn; what is read was just written, so no disk is waited for. With `--cold`
+the machine forgets the bytes of every source before each trial, as it does with sources that are larger than its
+memory: then `cp` waits for the disk, and so does an export.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, value in (("shards", 20), ("pairs", 1000), ("bytes", 60_000), ("workers", 2)):
         parser.add_argument(f"--{flag}", type=int, default=value)
+    parser.add_argument("--cold", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
@@ -72,7 +75,7 @@ def main() -> None:
                 ),
                 f"llava, {asked.workers} workers": many(run, "llava", processes, images_per_dir=asked.pairs),
             }
-            timed(ways, str(folder / "out"), size)
+            timed(ways, str(folder / "out"), size, [folder / "tars", folder / "files"] if asked.cold else [])
 
 
 def many(run: str, form: str, processes: Execute, **params: int) -> Callable[[str], object]:
@@ -80,11 +83,24 @@ def many(run: str, form: str, processes: Execute, **params: int) -> Callable[[st
     return lambda out: export(run, form, out, processes, 1 << 30, quiet, False, **params)
 
 
-def timed(ways: dict[str, Callable[[str], object]], out: str, size: int) -> None:
-    """Print the best of three times for each way, and the processor time of what runs in this process or below it."""
+def forget(folder: Path) -> None:
+    """Let the machine forget the bytes of every file in a folder: the next reading waits for the disk."""
+    subprocess.run([SYNC, "-f", str(folder)], check=True)
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def timed(ways: dict[str, Callable[[str], object]], out: str, size: int, cold: list[Path]) -> None:
+    """Print the best of three times for each way, and the processor time of what runs in this process or below it.
+
+    What is in the folders `cold` is forgotten before each trial.
+    """
     best = dict.fromkeys(ways, (float("inf"), 0.0))
     for _ in range(ROUNDS):
         for name, way in ways.items():
+            for folder in cold:
+                forget(folder)
             began, used = time.monotonic(), processor_seconds()
             way(out)
             subprocess.run([SYNC, "-f", out], check=True)
