@@ -198,6 +198,13 @@ def test_what_is_nothing_is_exit_3(tmp_path: Path, typed: str, sentence: str) ->
     assert sentence in found["problems"][0]
 
 
+def test_a_password_is_not_repeated(tmp_path: Path) -> None:
+    for typed in (["s3://me:hunter2@a/b"], ["nothing", "s3://me:hunter2@a/0.tar"]):
+        said = coreset("inspect", *typed, "--json", cwd=tmp_path)
+        check_refused(said, 3, "holds a password")
+        assert "hunter2" not in said.out + said.err
+
+
 def test_no_path_is_a_usage_error(tmp_path: Path) -> None:
     assert coreset("inspect", cwd=tmp_path).code == 2
     check_refused(coreset("inspect", "in", "--format", "csv", cwd=tmp_path), 2, "--format csv")

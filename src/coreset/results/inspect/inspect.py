@@ -92,6 +92,9 @@ def inspect(paths: Sequence[str], asked: ImportParams = ImportParams()) -> Inspe
         'unknown'
     """
     given = tuple(paths)
+    for path in given:
+        if files.redacted(path) != path:  # what is found repeats the paths
+            files.located(path)
     alone = os.path.expanduser(given[0]) if len(given) == 1 else ""
     if files.is_remote(alone):
         found = _of_url(given, files.located(alone), asked)
