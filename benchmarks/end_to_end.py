@@ -41,9 +41,9 @@ from memory import TreeSampler
 
 from coreset import cluster, dedup, pipeline, rows, sample
 from coreset.cli.options import bytes_of
-from coreset.engine import files
 from coreset.engine.local import in_process
 from coreset.engine.lock import NAME as LOCK
+from coreset.engine.outgoing import OutgoingFile
 from coreset.engine.stage import Part, Stage, Summary, Task, complete
 from coreset.numeric import components, members, nearest
 from coreset.recipe import Recipe
@@ -67,7 +67,7 @@ AROUND: dict[str, Places] = {
     "table writing": ((rows.TableWriter, "write"), (rows.TableWriter, "close")),
     "vector writing": ((rows.VectorsWriter, "write"), (rows.VectorsWriter, "close")),
     "vectors put in order": ((cluster, "write_sorted_vectors"),),
-    "files flushed to disk": ((files.Outgoing, "close"), (files.Outgoing, "commit")),
+    "files flushed to disk": ((OutgoingFile, "close"), (OutgoingFile, "commit")),
     "rows put in order": tuple((module, "rows_in_order") for module in (cluster, dedup, sample)),
     "columns of dedup": ((dedup, "dedup_table"),),
     "fates and ranks": ((sample, "fates"), (sample, "answered")),

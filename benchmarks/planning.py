@@ -22,8 +22,8 @@ from typing import Any
 
 from coreset.embed import EmbedParams, embed_stage
 from coreset.encoder.choice import Choice
-from coreset.engine.files import Seal
 from coreset.engine.local import in_process
+from coreset.engine.outgoing import Seal
 from coreset.engine.stage import PARQUET, Finished, Needs, Stage, complete
 from coreset.sources.shards import Shard
 

@@ -13,7 +13,7 @@ from command import check_equal, check_refused, contents, coreset, done, started
 from folders import WRITERS, random_vectors, write_npy
 from importing import BAD, COUNT, IMAGE, array
 
-from coreset.engine import files
+from coreset.engine import faults
 
 KINDS = ("clip-retrieval", "datacomp")
 """One whose vectors stay where they lie, and one whose vectors are copied."""
@@ -34,11 +34,11 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def passages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often an undisturbed import passes each point."""
-    monkeypatch.setenv(files.FAULT, "none:1:kill")
-    monkeypatch.setattr(files, "_passages", {})
+    monkeypatch.setenv(faults.FAULT, "none:1:kill")
+    monkeypatch.setattr(faults, "_passages", {})
     done("import", "in", *BAD, "--run", "../counted", cwd=folder / "place")
-    monkeypatch.delenv(files.FAULT)
-    return dict(files._passages)
+    monkeypatch.delenv(faults.FAULT)
+    return dict(faults._passages)
 
 
 def is_killed_at(folder: Path, point: str, count: int) -> bool:

@@ -17,6 +17,7 @@ from stores import KEY, SECRET, connect, new_bucket, objects, s3_server, upload
 from coreset.engine import files, retries, stores
 from coreset.engine.books import write_book
 from coreset.engine.files import join
+from coreset.engine.outgoing import outgoing
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -221,7 +222,7 @@ def test_faults_of_a_network_change_no_byte_of_a_run(
 def test_faults_of_a_network_change_no_byte(fault: str, run: str, proxy: Proxy) -> None:
     content = os.urandom(300_000)
     proxy.judge = lambda number, method, path: fault if number in {2, 4, 5, 8} else None
-    with files.outgoing(join(run, "00000.parquet"), new=True) as file:
+    with outgoing(join(run, "00000.parquet"), new=True) as file:
         file.write(content)
     file.commit()
     write_book(join(run, "plan.json"), {"a": 1})
@@ -229,7 +230,7 @@ def test_faults_of_a_network_change_no_byte(fault: str, run: str, proxy: Proxy) 
     assert files.read_bytes(join(run, "00000.parquet")) == content
     assert files.names_in(run) == ["00000.npy", "00000.parquet", "plan.json"]
     assert files.read_json(join(run, "plan.json")) == {"a": 1}
-    assert proxy.faults[fault] >= 4
+    assert proxy.faults[fault] >= 3
     proxy.judge = lambda number, method, path: None
     files.remove(run)
     assert files.names_in(run) == []
@@ -244,7 +245,7 @@ def test_what_no_second_attempt_can_change_is_said_at_once(
     proxy.judge = lambda number, method, path: status if "laion" in path else None
     said = coreset("embed", join(bucket, "laion", "shards", "00000.tar"), "--run", run, cwd=place)
     check_refused(said, 3, *words)
-    assert proxy.faults[status] == {"403": 1, "404": 2}[status]  # what is no object may be a folder
+    assert proxy.faults[status] == 1
 
 
 def test_a_store_that_stays_away_is_one_sentence_when_the_deadline_is_over(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import Started, check_equal, contents, coreset, done, started, wait_until
 
-from coreset.engine import files
+from coreset.engine import faults
 
 BAD = ("--max-bad", "10")
 FOLDERS = {
@@ -46,11 +46,11 @@ def expected(folder: Path, command: str) -> dict[str, bytes]:
 
 def passages(folder: Path, command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often an undisturbed command passes each point."""
-    monkeypatch.setenv(files.FAULT, "none:1:kill")
-    monkeypatch.setattr(files, "_passages", {})
+    monkeypatch.setenv(faults.FAULT, "none:1:kill")
+    monkeypatch.setattr(faults, "_passages", {})
     done(command, *BAD, cwd=before(folder, command, place))
-    monkeypatch.delenv(files.FAULT)
-    return dict(files._passages)
+    monkeypatch.delenv(faults.FAULT)
+    return dict(faults._passages)
 
 
 def check_resumes(place: Path, command: str, wanted: dict[str, bytes]) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from coreset import rows
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.errors import InvariantError
 from coreset.engine.files import JSON, Location, join
 from coreset.engine.stage import Parts, open_parts
@@ -83,7 +83,7 @@ def quarantine_tables(run: Location) -> Iterator[pa.Table]:
     """The quarantined entries of a run in pieces, in the order of the files."""
     folder = join(run, "quarantine")
     for name in files.names_in(folder):
-        if name.endswith(".parquet") and files.TEMPORARY not in name:
+        if name.endswith(".parquet") and disk.TEMPORARY not in name:
             yield from rows.table_batches(join(folder, name), rows.QUARANTINE.names, rows.BATCH_ROWS)
 
 

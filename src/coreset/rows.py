@@ -21,7 +21,8 @@ from jaxtyping import Float16, Int64, UInt64
 
 from coreset.engine import files
 from coreset.engine.errors import InputError
-from coreset.engine.files import Location, Outgoing
+from coreset.engine.files import Location
+from coreset.engine.outgoing import Outgoing
 from coreset.engine.stage import PARQUET, Part, Summary
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from coreset import rows
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location, join
 from coreset.engine.stage import PARQUET
@@ -140,7 +140,7 @@ def check_lent(
 def lent_locations(folder: Location) -> list[Location]:
     """The committed parts of a folder `rows/`, complete or not."""
     names = files.names_in(folder)
-    return [join(folder, name) for name in names if name.endswith(PARQUET) and files.TEMPORARY not in name]
+    return [join(folder, name) for name in names if name.endswith(PARQUET) and disk.TEMPORARY not in name]
 
 
 def _check_size(place: Location, lent: Lent) -> None:

@@ -13,7 +13,7 @@ from folders import random_vectors, write_clip_retrieval
 from shards import good_pairs, write_shard
 
 from coreset.account import check_sums
-from coreset.engine import files
+from coreset.engine.disk import is_temporary
 from coreset.engine.errors import InputError, ResourceError
 from coreset.engine.stage import Needs, open_parts
 from coreset.pipeline import Run, embedded
@@ -63,7 +63,7 @@ def test_a_full_disk_ends_in_one_sentence_and_a_larger_one_goes_on(
     said = coreset(*RUN, "--run", str(folder / "run"), cwd=place)
     check_refused(said, 5)
     assert "No space left to write" in said.err or "its disk has" in said.err
-    assert [path for path in folder.rglob("*") if files.is_temporary(path.name)] == []
+    assert [path for path in folder.rglob("*") if is_temporary(path.name)] == []
     disk("remount,size=64m")
     done(*RUN, "--run", str(folder / "run"), cwd=place)
     check_equal(folder / "run", contents(undisturbed / "run"))
@@ -96,7 +96,7 @@ def test_an_export_that_fills_a_disk_goes_on_when_there_is_more(
     done(*arguments, str(tmp_path / "whole"), cwd=undisturbed)
     folder = disk(f"size={max(1, pages_of(tmp_path / 'whole') * number // 4) * PAGE}")
     check_refused(coreset(*arguments, str(folder / "out"), cwd=undisturbed), 5, "No space left to write")
-    assert [path for path in folder.rglob("*") if files.is_temporary(path.name)] == []
+    assert [path for path in folder.rglob("*") if is_temporary(path.name)] == []
     disk("remount,size=64m")
     done(*arguments, str(folder / "out"), cwd=undisturbed)
     check_equal(folder / "out", contents(tmp_path / "whole"))

@@ -15,7 +15,7 @@ from command import Started, check_equal, contents, done, started
 from folders import random_vectors, write_clip_retrieval, write_datacomp
 from lost_writes import command_on_a_forgetful_disk
 
-from coreset.engine import files
+from coreset.engine import disk, faults
 
 BAD = ("--max-bad", "10")
 STAGES = ("rows", "quarantine", "centroids", "clusters", "forest", "dedup", "coreset")
@@ -65,10 +65,10 @@ def jobs(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
             write_vectors(before)
         shutil.copytree(before, place / "after")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(files.FAULT, "none:0:kill")
-            patch.setattr(files, "_passages", {})
+            patch.setenv(faults.FAULT, "none:0:kill")
+            patch.setattr(faults, "_passages", {})
             done(*job.arguments, cwd=place / "after")
-            found[name] = Undisturbed(before, contents(place / "after" / "run"), dict(files._passages))
+            found[name] = Undisturbed(before, contents(place / "after" / "run"), dict(faults._passages))
     return found
 
 
@@ -82,7 +82,7 @@ def write_vectors(folder: Path) -> None:
 
 def places_of(passages: dict[str, int], kind: str) -> list[tuple[str, int]]:
     """Every passage of every point that can fail in this way."""
-    points = ("write",) if kind == "short" else files.POINTS
+    points = ("write",) if kind == "short" else faults.POINTS
     return [(point, count) for point in points for count in range(1, passages.get(point, 0) + 1)]
 
 
@@ -98,14 +98,14 @@ def check_fault(name: str, was: Undisturbed, place: Path, fault: str) -> None:
         assert code == RESOURCE, f"{fault}: {code} {running.text}"
         assert "Traceback" not in running.text, running.text
         assert running.text.splitlines()[-1].startswith("error: "), running.text
-        left = [path for path in (place / "run").rglob("*") if files.is_temporary(path.name) and path.is_file()]
+        left = [path for path in (place / "run").rglob("*") if disk.is_temporary(path.name) and path.is_file()]
         assert left == [], fault  # a whole folder may be: it was on its way out, and the next command sweeps it
     done(*arguments, cwd=place)
     check_equal(place / "run", was.expected)
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("kind", files.KINDS)
+@pytest.mark.parametrize("kind", faults.KINDS)
 @pytest.mark.parametrize("name", JOBS)
 def test_a_fault_changes_no_byte(name: str, kind: str, jobs: dict[str, Undisturbed], tmp_path: Path) -> None:
     every = places_of(jobs[name].passages, kind)
@@ -114,7 +114,7 @@ def test_a_fault_changes_no_byte(name: str, kind: str, jobs: dict[str, Undisturb
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("kind", files.KINDS)
+@pytest.mark.parametrize("kind", faults.KINDS)
 @pytest.mark.parametrize("name", JOBS)
 def test_every_fault_changes_no_byte(name: str, kind: str, jobs: dict[str, Undisturbed], tmp_path: Path) -> None:
     every = places_of(jobs[name].passages, kind)
@@ -124,7 +124,7 @@ def test_every_fault_changes_no_byte(name: str, kind: str, jobs: dict[str, Undis
 
 
 def test_every_point_is_passed(jobs: dict[str, Undisturbed]) -> None:
-    assert {point for was in jobs.values() for point in was.passages} == set(files.POINTS)
+    assert {point for was in jobs.values() for point in was.passages} == set(faults.POINTS)
 
 
 def check_power_cut(name: str, was: Undisturbed, place: Path, fault: str, seed: int) -> None:

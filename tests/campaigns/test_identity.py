@@ -28,7 +28,7 @@ from identity import (
 )
 
 from coreset import rows
-from coreset.engine import files
+from coreset.engine import disk
 from coreset.engine.local import in_process, on_processes
 from coreset.engine.stage import Execute
 from coreset.recipe import Recipe
@@ -165,4 +165,4 @@ def test_a_selection_is_large_enough_to_tell(expected: Expected) -> None:
     assert counts["kept"] > 300
     assert counts["duplicates"] > 300
     assert json.loads(expected(0)["coreset/stage.json"])["facts"]["sampled"] == 100
-    assert files.TEMPORARY not in "".join(expected(0))
+    assert disk.TEMPORARY not in "".join(expected(0))

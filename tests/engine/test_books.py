@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from coreset.engine import files
 from coreset.engine.books import book_bytes, book_hash, book_lines, line_of, read_stage
 from coreset.engine.errors import InputError
-from coreset.engine.files import Seal
 from coreset.engine.local import in_process
 from coreset.engine.names import Numbered, names_held
+from coreset.engine.outgoing import Seal
 from coreset.engine.stage import PARQUET, Finished, Needs, Stage, Task, complete, finished, open_parts
 from coreset.engine.summaries import Summaries
 

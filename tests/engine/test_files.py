@@ -15,29 +15,29 @@ from command import Started
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.errors import InputError, ResourceError
-from coreset.engine.files import Outgoing, Seal
+from coreset.engine.outgoing import Seal, outgoing
 
 POINTS = ("write", "fsync", "rename")
 OLD, NEW = b"old " * 1000, b"new bytes " * 5000
 
 
 def put(location: str, content: bytes) -> Seal | None:
-    with Outgoing(location) as file:
+    with outgoing(location) as file:
         file.write(content)
     file.commit()
     return file.seal
 
 
 def put_half(location: str) -> None:
-    with Outgoing(location) as file:
+    with outgoing(location) as file:
         file.write(NEW)
         raise ZeroDivisionError
 
 
 def put_in_pieces(location: str) -> None:
-    with Outgoing(location) as file:
+    with outgoing(location) as file:
         for start in range(0, len(NEW), 10_000):
             file.write(NEW[start : start + 10_000])
     file.commit()
@@ -58,7 +58,7 @@ def test_a_seal_is_size_and_hash_of_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]
 ) -> None:
     location = str(tmp_path_factory.mktemp("seal") / "file")
-    with Outgoing(location) as file:
+    with outgoing(location) as file:
         for piece in pieces:
             assert file.write(piece) == len(piece)
             assert file.tell() <= sum(map(len, pieces))
@@ -70,7 +70,7 @@ def test_a_seal_is_size_and_hash_of_what_was_written(
 
 def test_a_file_that_was_written_again_at_its_start_is_hashed_as_it_stands(tmp_path: Path) -> None:
     location = str(tmp_path / "file")
-    with Outgoing(location) as file:
+    with outgoing(location) as file:
         file.write(b"....body")
         file.seek(0)
         file.write(b"head")
@@ -81,7 +81,7 @@ def test_a_file_that_was_written_again_at_its_start_is_hashed_as_it_stands(tmp_p
 
 def test_nothing_has_the_name_before_the_commit(tmp_path: Path) -> None:
     location = str(tmp_path / "file")
-    with Outgoing(location) as file:
+    with outgoing(location) as file:
         file.write(b"x")
         assert not os.path.exists(location)
     assert not os.path.exists(location)
@@ -99,7 +99,7 @@ def test_an_error_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_a_discarded_file_leaves_nothing(tmp_path: Path) -> None:
-    file = Outgoing(str(tmp_path / "file"))
+    file = outgoing(str(tmp_path / "file"))
     file.write(b"x")
     file.discard()
     file.discard()
@@ -160,7 +160,7 @@ def test_a_disk_that_is_full_is_one_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_errors_of_the_disk_become_sentences(number: int, kind: type[Exception]) -> None:
-    with pytest.raises(kind), files.disk_errors("run/rows/00000.npy"):
+    with pytest.raises(kind), disk.disk_errors("run/rows/00000.npy"):
         raise OSError(number, os.strerror(number))
 
 
@@ -169,7 +169,7 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose another --run"):
         files.make_folder(str(tmp_path / "run"))
     with pytest.raises(InputError, match="choose another --run"):
-        Outgoing(str(tmp_path / "run" / "rows" / "00000.npy"))
+        outgoing(str(tmp_path / "run" / "rows" / "00000.npy"))
 
 
 @pytest.mark.parametrize("location", ["s3://bucket/run", "hf://datasets/x"])

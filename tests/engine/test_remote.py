@@ -16,6 +16,7 @@ from coreset.engine import files, remote, stores
 from coreset.engine.errors import InputError, InUseError
 from coreset.engine.files import join
 from coreset.engine.listing import globbed
+from coreset.engine.outgoing import outgoing
 from coreset.engine.remote_file import RemoteFile
 
 BACKENDS = ("local", "file", "memory", "s3", "gs")
@@ -55,7 +56,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, servers: None) -> str
 
 
 def put_half(place: str) -> None:
-    with files.outgoing(place) as file:
+    with outgoing(place) as file:
         file.write(b"x")
         raise ZeroDivisionError
 
@@ -86,7 +87,7 @@ def test_what_is_written_is_there_and_nothing_else(folder: str) -> None:
 
 
 def test_a_seal_is_that_of_the_bytes_however_they_were_written(folder: str) -> None:
-    with files.outgoing(join(folder, "00000.npy")) as file:
+    with outgoing(join(folder, "00000.npy")) as file:
         file.write(b"....body")
         assert file.tell() == 8
         file.seek(0)
@@ -98,7 +99,7 @@ def test_a_seal_is_that_of_the_bytes_however_they_were_written(folder: str) -> N
 
 
 def test_what_is_discarded_leaves_nothing(folder: str) -> None:
-    file = files.outgoing(join(folder, "00000.parquet"), new=True)
+    file = outgoing(join(folder, "00000.parquet"), new=True)
     file.write(b"x")
     file.discard()
     file.discard()
@@ -110,7 +111,7 @@ def test_what_is_discarded_leaves_nothing(folder: str) -> None:
 
 def test_a_commit_replaces_what_was_there_when_it_began(folder: str) -> None:
     files.write_bytes(join(folder, "00000.parquet"), b"of another plan")
-    with files.outgoing(join(folder, "00000.parquet"), new=True) as file:
+    with outgoing(join(folder, "00000.parquet"), new=True) as file:
         file.write(b"ours")
     file.commit()
     assert files.read_bytes(join(folder, "00000.parquet")) == b"ours"
@@ -121,7 +122,7 @@ def test_of_two_writers_of_one_part_one_commits_and_the_other_sees_the_same_byte
 
     def write() -> None:
         try:
-            with files.outgoing(join(folder, "00000.parquet"), new=True) as file:
+            with outgoing(join(folder, "00000.parquet"), new=True) as file:
                 file.write(b"the same bytes")
             ready.wait()
             file.commit()
@@ -141,7 +142,7 @@ def test_of_two_writers_of_different_bytes_in_a_store_one_is_told(folder: str) -
     if not files.is_remote(folder):
         pytest.skip("a disk has a lock that the kernel holds")
     place = join(folder, "00000.parquet")
-    one, other = (files.outgoing(place, new=True) for _ in range(2))
+    one, other = (outgoing(place, new=True) for _ in range(2))
     for file, content in ((one, b"one"), (other, b"other")):
         file.write(content)
         file.close()
@@ -169,13 +170,13 @@ def test_a_large_object_is_put_in_parts_and_none_stay_of_one_that_fails(
     bucket = new_bucket()
     content = os.urandom(12 << 20)
     for name, new in (("a.npy", False), ("a.parquet", True)):
-        with files.outgoing(join(bucket, name), new) as file:
+        with outgoing(join(bucket, name), new) as file:
             file.write(content)
         file.commit()
         assert files.sealed(join(bucket, name)) == file.seal
     s3 = stores.store_of(bucket).filesystem
     monkeypatch.setattr(stores.store_of(bucket), "_conditional", lambda *_, **__: 1 / 0)
-    with files.outgoing(join(bucket, "b.npy")) as file:
+    with outgoing(join(bucket, "b.npy")) as file:
         file.write(content)
     with pytest.raises(ZeroDivisionError):
         file.commit()
@@ -191,7 +192,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(folder: str) -> Non
     with pytest.raises(InputError, match=r"0\.tar (changed|was removed) while it was read"):
         read_while_it_changes(place)
     files.write_bytes(place, b"c" * 10)
-    etag = files.etag_of(place)
+    etag = files.mark_of(place)
     files.write_bytes(place, b"d" * 10)
     with pytest.raises(InputError, match="changed while it was read"), files.opened_as(place, 10, etag, False) as file:
         file.read()

@@ -297,6 +297,6 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_json(tmp_path / "a.json", [record("1"), None])
     (tmp_path / "mix.toml").write_text('[source.a]\npath = "a.json"')
     monkeypatch.setenv("CORESET_FAULT", "write:3:enospc")
-    monkeypatch.setattr("coreset.engine.files._passages", {})
+    monkeypatch.setattr("coreset.engine.faults._passages", {})
     check_refused(coreset("mix", "mix.toml", "out.json", cwd=tmp_path), 5, "No space left")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "mix.toml"]

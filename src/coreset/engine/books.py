@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from coreset.engine import files
 from coreset.engine.errors import InputError
 from coreset.engine.files import JSON, Location
+from coreset.engine.outgoing import outgoing
 from coreset.engine.summaries import Summaries
 
 Entries = Iterable[tuple[str, bytes]]
@@ -87,7 +88,7 @@ def book_bytes(said: Mapping[str, JSON]) -> bytes:
 
 def write_book(location: Location, said: Mapping[str, JSON], parts: Entries | None = None) -> None:
     """Write a book that appears whole or not at all; an object, only if no other writer put another one meanwhile."""
-    file = files.outgoing(location, new=True)
+    file = outgoing(location, new=True)
     try:
         waiting: list[bytes] = []
         for line in book_lines(said, parts):

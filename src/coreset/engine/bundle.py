@@ -11,8 +11,9 @@ from __future__ import annotations
 import ctypes
 import os
 
-from coreset.engine import files, remote
-from coreset.engine.files import Location, pass_point
+from coreset.engine import disk, files, remote
+from coreset.engine.faults import pass_point
+from coreset.engine.files import Location
 from coreset.engine.spool import spool_folder
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -23,7 +24,7 @@ class Bundle:
 
     def __init__(self, location: Location) -> None:
         self._is_remote = files.is_remote(location)
-        self._folder = files.temporary_name(os.path.join(spool_folder(), "pictures") if self._is_remote else location)
+        self._folder = disk.temporary_name(os.path.join(spool_folder(), "pictures") if self._is_remote else location)
         self._places: list[Location] = []
         self._is_flushed = False
 
@@ -31,17 +32,17 @@ class Bundle:
         """Write a file that will stand at a place on the same disk."""
         if not self._places:
             files.make_folder(self._folder)
-        with files.disk_errors(place):
+        with disk.disk_errors(place):
             pass_point("open")
             with open(self._waiting(len(self._places)), "wb", buffering=0) as file:
                 pass_point("write")
-                files.write_all(file, content)
+                disk.write_all(file, content)
         self._places.append(place)
 
     def close(self) -> None:
         """Flush all files to the disk."""
         if self._places and not self._is_remote:
-            with files.disk_errors(self._places[0]):
+            with disk.disk_errors(self._places[0]):
                 pass_point("fsync")
                 flush_disk(self._folder)
         self._is_flushed = True
@@ -58,18 +59,18 @@ class Bundle:
         for folder in sorted(folders):
             files.make_folder(folder)
         for number, place in enumerate(self._places):
-            with files.disk_errors(place):
+            with disk.disk_errors(place):
                 pass_point("rename")
                 os.replace(self._waiting(number), place)
         for folder in sorted(folders):
-            with files.disk_errors(folder):
-                files.flush_folder(folder)
+            with disk.disk_errors(folder):
+                disk.flush_folder(folder)
         self.discard()
 
     def discard(self) -> None:
         """Remove what has no name of its own yet."""
         if self._places:
-            files.remove_folder_quietly(self._folder)
+            disk.remove_folder_quietly(self._folder)
 
     def _put(self) -> None:
         """Put all files into the store, several at a time."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.errors import InputError, InUseError
 from coreset.engine.files import Location
 
@@ -68,7 +68,7 @@ def sole_writer(folder: Location, instead: str = "another --run") -> Iterator[No
             yield
         return
     files.make_folder(folder)
-    with files.disk_errors(location):
+    with disk.disk_errors(location):
         number = os.open(files.local_path(location), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _take(number, fcntl.LOCK_EX, folder, f"wait for it, or use {instead}.", PATIENCE)

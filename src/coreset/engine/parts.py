@@ -11,8 +11,9 @@ from coreset.engine import files
 from coreset.engine.books import Stated, line_of, read_stage
 from coreset.engine.bundle import Bundle
 from coreset.engine.errors import InputError, InvariantError, MissingFileError
-from coreset.engine.files import JSON, Location, Outgoing, Seal
+from coreset.engine.files import JSON, Location
 from coreset.engine.names import Numbered
+from coreset.engine.outgoing import Outgoing, Seal, outgoing
 from coreset.engine.plan import Task
 from coreset.engine.summaries import Summary
 
@@ -73,7 +74,7 @@ class Part:
         A suffix with a slash names a file elsewhere, relative to the stage's folder.
         """
         folder, _, name = self.location.rpartition("/")
-        self._sides[suffix] = files.outgoing(file_of(folder, name, suffix), new=suffix == PARQUET)
+        self._sides[suffix] = outgoing(file_of(folder, name, suffix), new=suffix == PARQUET)
         return self._sides[suffix]
 
     def bundle(self) -> Bundle:

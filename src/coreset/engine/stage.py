@@ -23,9 +23,9 @@ from typing import Protocol, TypeVar
 from coreset.engine import files
 from coreset.engine.books import book_hash, read_stage, write_book
 from coreset.engine.errors import MissingFileError
-from coreset.engine.files import Seal
 from coreset.engine.folder import Watch, check_kept, check_plan, check_stays, lay_plan, remove_strangers
 from coreset.engine.names import names_held
+from coreset.engine.outgoing import Seal
 from coreset.engine.parts import (
     PARQUET,
     Finished,

@@ -13,7 +13,8 @@ import xxhash
 from jaxtyping import Int64
 
 from coreset.engine.errors import InputError, InvariantError, UsageError
-from coreset.engine.files import Location, Outgoing, local_path, remove
+from coreset.engine.files import Location, local_path, remove
+from coreset.engine.outgoing import Outgoing, outgoing
 from coreset.engine.progress import Progress, quiet
 from coreset.mixture.draw import Places, chosen, ids_of, occurrences
 from coreset.mixture.recipe import Mixture, Source
@@ -106,7 +107,7 @@ def mix(mixture: Mixture, location: Location, progress: Progress = quiet) -> Mix
     """
     check_place(mixture, location)
     listing = location.removesuffix(ENDING) + REJECTED
-    rejects, file = Outgoing(listing), Outgoing(location)
+    rejects, file = outgoing(listing), outgoing(location)
     try:
         notes = Notes(rejects)
         surveys = list(read_all(mixture.source, notes, progress))

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from coreset import rows
 from coreset.account import funnel, quarantine_tables
 from coreset.engine.errors import InputError, InvariantError, UsageError
-from coreset.engine.files import Location, outgoing
+from coreset.engine.files import Location
+from coreset.engine.outgoing import outgoing
 from coreset.engine.progress import Progress, quiet, ticker
 from coreset.results.fate import QUARANTINED, Decided, decided, fated_tables
 

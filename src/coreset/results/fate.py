@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from coreset import rows
+from coreset.engine.disk import TEMPORARY
 from coreset.engine.errors import InputError
-from coreset.engine.files import TEMPORARY, Location, join, names_in, read_json
+from coreset.engine.files import Location, join, names_in, read_json
 from coreset.engine.stage import Parts, open_parts
 from coreset.numeric.ranks import OrderKey, score_of
 from coreset.sample import FATES, ORDER_COLUMNS, Cut, Cuts, SampleParams, fates

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from jaxtyping import Int64, UInt64
 
 from coreset import rows
+from coreset.engine.disk import TEMPORARY
 from coreset.engine.errors import InputError
-from coreset.engine.files import TEMPORARY, Location, join, names_in
+from coreset.engine.files import Location, join, names_in
 from coreset.engine.stage import Parts
 from coreset.results.fate import BATCH_ROWS, Judged, excluded_files, with_fate
 from coreset.sample import ORDER_COLUMNS

@@ -10,7 +10,8 @@ from jaxtyping import Float32, Int64
 
 from coreset import rows
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, outgoing
+from coreset.engine.files import Location
+from coreset.engine.outgoing import outgoing
 from coreset.engine.progress import Progress, quiet
 from coreset.results.beside import OrderedVectors, clusters_behind, ordered_vectors
 from coreset.results.fate import Decided, decided, fated_part

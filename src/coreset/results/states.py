@@ -12,8 +12,9 @@ from typing import Any
 from coreset import rows
 from coreset.account import BEFORE, current
 from coreset.engine import files
+from coreset.engine.disk import TEMPORARY
 from coreset.engine.errors import InputError
-from coreset.engine.files import TEMPORARY, Location, join
+from coreset.engine.files import Location, join
 from coreset.engine.stage import PARQUET, Parts, open_parts, plan_hash
 
 COMPLETE, INCOMPLETE, OUTDATED, DAMAGED, ABSENT = "complete", "incomplete", "out of date", "damaged", "-"

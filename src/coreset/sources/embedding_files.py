@@ -267,7 +267,7 @@ def _files(folder: str, suffix: str, root: str) -> list[SourceFile]:
 
 def _listed(path: str, root: str) -> SourceFile:
     if files.is_remote(path):
-        return SourceFile(path[len(root) + 1 :], path, files.size_of(path) or 0, files.etag_of(path))
+        return SourceFile(path[len(root) + 1 :], path, *(files.size_and_etag(path) or (0, "")))
     try:
         path.encode("utf-8")
         found = os.stat(path)

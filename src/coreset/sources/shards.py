@@ -112,15 +112,15 @@ def _objects(urls: list[str]) -> list[Shard]:
         raise InputError(f"the input has {len(once)} files, more than {MOST_FILES}: select from fewer, larger tars")
     for url in once:
         _check_name(url)
-    found = files.many(lambda url: (files.size_of(url), files.etag_of(url), _tar_beside(url)), once)
-    _refuse_missing([url for url, (size, _, _) in zip(once, found, strict=True) if size is None], len(once))
-    for url, (_, _, tar) in zip(once, found, strict=True):
+    found = files.many(lambda url: (files.size_and_etag(url), _tar_beside(url)), once)
+    _refuse_missing([url for url, (said, _) in zip(once, found, strict=True) if said is None], len(once))
+    for url, (_, tar) in zip(once, found, strict=True):
         _refuse_beside(url, tar)
     folders = [url.rpartition("/")[0] for url in once]
     scheme = once[0].partition("://")[0]
     root = f"{scheme}://{posixpath.commonpath([folder.partition('://')[2] for folder in folders])}"
     every = zip(once, found, strict=True)
-    return [Shard(url[len(root) + 1 :], url, size or 0, etag) for url, (size, etag, _) in every]
+    return [Shard(url[len(root) + 1 :], url, *(said or (0, ""))) for url, (said, _) in every]
 
 
 def check_one_store(places: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command import check_refused, contents, coreset, done, started
 
-from coreset.engine import files
+from coreset.engine import disk
 
 ARGUMENTS = {
     "llava": ("export", "llava", "out", "--images-per-dir", "12"),
@@ -50,7 +50,7 @@ def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(
     failed = started(*ARGUMENTS[form], cwd=mixed, fault=point)
     assert failed.wait() == 5, failed.text
     assert failed.text.splitlines()[-1].startswith("error: No space left to write")
-    assert [path for path in (mixed / "out").rglob("*") if files.is_temporary(path.name)] == []
+    assert [path for path in (mixed / "out").rglob("*") if disk.is_temporary(path.name)] == []
     done(*ARGUMENTS[form], cwd=mixed)
     assert contents(mixed / "out") == whole[form]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.engine.files import Outgoing
+from coreset.engine.outgoing import outgoing
 from coreset.results.export import tar_writing
 from coreset.results.export.tar_writing import TarWriter, header_of
 
@@ -52,7 +52,7 @@ def written(members: list[tuple[str, bytes]], piece: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         tar_writing.PIECE = piece
         try:
-            file = Outgoing(f"{folder}/a.tar")
+            file = outgoing(f"{folder}/a.tar")
             tar = TarWriter(file)
             for name, content in members:
                 tar.add(name, content)

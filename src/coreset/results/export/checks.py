@@ -9,7 +9,8 @@ from typing import Any
 
 from coreset import rows
 from coreset.engine import files
-from coreset.engine.files import Location, Seal, join
+from coreset.engine.files import Location, join
+from coreset.engine.outgoing import Seal
 from coreset.engine.stage import PARQUET
 from coreset.results.export.captions import neutralised
 from coreset.results.export.contents import Entry, picture_hash, written_entries

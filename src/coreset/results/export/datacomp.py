@@ -15,7 +15,8 @@ from jaxtyping import UInt64
 
 from coreset import rows
 from coreset.engine.errors import InputError
-from coreset.engine.files import Location, join, outgoing
+from coreset.engine.files import Location, join
+from coreset.engine.outgoing import outgoing
 from coreset.engine.stage import Part, Summary
 from coreset.results.export.contents import Entry
 from coreset.results.export.format import ChosenRows, Finished, Format

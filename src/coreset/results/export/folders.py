@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, join, outgoing, read_lines
+from coreset.engine.files import Location, join, read_lines
+from coreset.engine.outgoing import outgoing
 from coreset.engine.progress import ticker
 from coreset.engine.stage import Part
 from coreset.results.export.captions import is_empty, neutralised

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coreset import rows
-from coreset.engine.files import Outgoing, join, json_bytes, write_bytes
+from coreset.engine.files import join, json_bytes, write_bytes
+from coreset.engine.outgoing import Outgoing
 from coreset.engine.progress import ticker
 from coreset.engine.stage import Part, Summary
 from coreset.results.export.captions import is_empty

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from coreset import rows
 from coreset.engine.errors import UsageError
-from coreset.engine.files import Location, join, outgoing, write_bytes
+from coreset.engine.files import Location, join, write_bytes
+from coreset.engine.outgoing import outgoing
 from coreset.engine.stage import Part, Summary
 from coreset.results.export.contents import Entry
 from coreset.results.export.format import ChosenRows, Finished, Format

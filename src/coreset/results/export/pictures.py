@@ -15,7 +15,7 @@ from typing import Self
 import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.errors import InputError
 from coreset.engine.files import Location, join
 from coreset.sources.decoding import decoded_apart
@@ -222,7 +222,7 @@ class InOrder:
         self._held: dict[int, bytes] = {}
         self._places: dict[int, tuple[int, int]] = {}
         self._end = 0
-        with files.disk_errors(folder):
+        with disk.disk_errors(folder):
             self._file = files.unnamed(folder)
 
     def __enter__(self) -> Self:
@@ -239,7 +239,7 @@ class InOrder:
                 self._held[index] = content
                 self._free -= len(content)
                 continue
-            with files.disk_errors(self._folder):
+            with disk.disk_errors(self._folder):
                 self._file.write(content)
             self._places[index] = (self._end, len(content))
             self._end += len(content)
@@ -249,6 +249,6 @@ class InOrder:
         if index in self._held:
             return self._held.pop(index)
         start, size = self._places.pop(index)
-        with files.disk_errors(self._folder):
+        with disk.disk_errors(self._folder):
             self._file.seek(start)
             return self._file.read(size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tarfile
 
-from coreset.engine.files import Outgoing
+from coreset.engine.outgoing import Outgoing
 from coreset.sources.bytestream import BLOCK
 
 PIECE = 4 << 20

@@ -6,7 +6,7 @@ import os
 from fnmatch import fnmatchcase
 from typing import Any
 
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.errors import InputError, MismatchError
 from coreset.engine.files import Location, join
 from coreset.engine.stage import Stage, brief, changed_fields
@@ -66,9 +66,9 @@ def check_place(out: Location) -> None:
 
 def check_empty(out: Location) -> None:
     """Refuse a folder without a plan that holds anything but what a killed export leaves."""
-    inside = [name for name in files.names_in(out) if name != HIDDEN and not files.is_temporary(name)]
+    inside = [name for name in files.names_in(out) if name != HIDDEN and not disk.is_temporary(name)]
     hidden = files.names_in(join(out, HIDDEN))
-    inside += [join(HIDDEN, name) for name in hidden if name not in OURS and not files.is_temporary(name)]
+    inside += [join(HIDDEN, name) for name in hidden if name not in OURS and not disk.is_temporary(name)]
     if inside:
         raise InputError(f"{out} holds {inside[0]} and is no export of coreset; give a folder that is new or empty.")
 

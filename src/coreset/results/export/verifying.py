@@ -14,9 +14,10 @@ import numpy as np
 from coreset import rows
 from coreset.engine import files
 from coreset.engine.errors import CoresetError, InputError, InvariantError
-from coreset.engine.files import JSON, Location, Seal, join
+from coreset.engine.files import JSON, Location, join
 from coreset.engine.local import in_process
 from coreset.engine.lock import undisturbed
+from coreset.engine.outgoing import Seal
 from coreset.engine.progress import Progress, quiet
 from coreset.engine.stage import PARQUET, Execute, Needs, file_of, open_parts
 from coreset.results.export.checks import check_chosen, check_part, check_seal, hash_of, remedy_of

@@ -14,7 +14,8 @@ import xxhash
 from jaxtyping import Int32, Int64, UInt64
 
 from coreset import rows
-from coreset.engine.files import TEMPORARY, Location, join, names_in, read_json
+from coreset.engine.disk import TEMPORARY
+from coreset.engine.files import Location, join, names_in, read_json
 from coreset.results.fate import BATCH_ROWS
 from coreset.results.in_place.meant import Where, has_prefixed_keys, meant_rows
 from coreset.sources.metadata import BadSampleError, read_metadata

@@ -111,27 +111,21 @@ def _members(
     columns: Sequence[str],
 ) -> pa.Table:
     """Rows of some clusters with certain values in a column of text."""
+    numbers, texts = pa.array(sorted({cluster for _, cluster in chosen}), pa.int32()), pa.array(values, pa.string())
     try:
         if dedup and is_remote(dedup[0]):
-            return _remote_members(dedup, chosen, column, values, columns)
+            return _remote_members(dedup, numbers, column, texts, columns)
         parts = ds.dataset([str(local_path(location)) for location in dedup], format="parquet")
-        numbers = pa.array(sorted({cluster for _, cluster in chosen}), pa.int32())
-        of_clusters = ds.field("cluster").isin(numbers)
-        wanted = of_clusters & ds.field(column).isin(pa.array(values))
+        wanted = ds.field("cluster").isin(numbers) & ds.field(column).isin(texts)
         return parts.to_table(list(columns), filter=wanted, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise rows.damaged(dedup[0], error) from error
 
 
 def _remote_members(
-    dedup: Sequence[Location],
-    chosen: Sequence[tuple[str, int]],
-    column: str,
-    values: Sequence[str],
-    columns: Sequence[str],
+    dedup: Sequence[Location], numbers: pa.Array, column: str, texts: pa.Array, columns: Sequence[str]
 ) -> pa.Table:
     """The same from objects, a batch at a time; parts without one of the clusters are not gone through."""
-    numbers, texts = pa.array(sorted({cluster for _, cluster in chosen}), pa.int32()), pa.array(values)
     pieces = []
     for location in dedup:
         held = rows.read_table(location, ["cluster"])["cluster"]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from coreset import rows
-from coreset.engine.files import TEMPORARY, Location, join, names_in
+from coreset.engine.disk import TEMPORARY
+from coreset.engine.files import Location, join, names_in
 
 EXAMPLES = 20
 """Entries of each reason that are shown."""

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coreset import rows
-from coreset.engine import files
+from coreset.engine import disk, files
 from coreset.engine.books import book_bytes
 from coreset.engine.errors import CoresetError
-from coreset.engine.files import JSON, Location, Seal, join
+from coreset.engine.files import JSON, Location, join
+from coreset.engine.outgoing import Seal
 from coreset.engine.stage import PARQUET, Parts, file_of, plan_hash
 from coreset.results.inspect.found import Found, damaged, total, wrong
 
@@ -62,7 +63,7 @@ class Said:
     @property
     def names(self) -> list[str]:
         """The committed files in the folder."""
-        return [name for name in files.names_in(self.folder) if not files.is_temporary(name)]
+        return [name for name in files.names_in(self.folder) if not disk.is_temporary(name)]
 
     @property
     def parts(self) -> Parts:
@@ -245,7 +246,7 @@ def strangers(run: Location, stages: list[Said]) -> dict[str, Found]:
     for folder, owner in folders.items():
         for name in files.names_in(folder):
             location = join(folder, name)
-            if location not in known and not files.is_temporary(name):
+            if location not in known and not disk.is_temporary(name):
                 remedy = "remove it, or move it to another folder"
                 found[owner] += damaged(location, "belongs to no part of this run", remedy)
     return found
@@ -254,5 +255,5 @@ def strangers(run: Location, stages: list[Said]) -> dict[str, Found]:
 def notes_of(run: Location, stages: list[Said]) -> list[str]:
     """What lies in a run and is not looked at."""
     known = {*OF_RUN, *ASIDE_FOLDERS, "report", *(os.path.basename(said.folder) for said in stages)}
-    loose = [name for name in files.names_in(run) if name not in known and not files.is_temporary(name)]
+    loose = [name for name in files.names_in(run) if name not in known and not disk.is_temporary(name)]
     return [f"{join(run, name)} is not of the run; it was not looked at" for name in loose]

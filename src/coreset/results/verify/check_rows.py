@@ -12,7 +12,8 @@ from jaxtyping import Float32, Int64, UInt64
 
 from coreset import rows
 from coreset.cluster import CENTROIDS, cluster_offsets
-from coreset.engine.files import Location, Seal, join
+from coreset.engine.files import Location, join
+from coreset.engine.outgoing import Seal
 from coreset.engine.stage import PARQUET, Parts, file_of
 from coreset.exclude import EXCLUDED
 from coreset.keys import Collision, key_checks
