@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mixtures import instruction, record, write_json
 
+from coreset.engine import files
 from coreset.engine.errors import CoresetError, InputError
 from coreset.mixture.checks import REASONS, wrong_with
 from coreset.mixture.mix import Mixed, mix
@@ -87,6 +88,14 @@ def test_records_are_copied_byte_for_byte(tmp_path: Path) -> None:
     mixed(tmp_path, '[source.a]\npath = "a.json"')
     assert (tmp_path / "out.json").read_text() == f"[\n{content[2:-1]}\n]\n"
     assert not (tmp_path / "out.rejected.jsonl").exists()
+
+
+def test_a_mixture_in_a_store_has_the_same_bytes(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", [record(f"{number}") for number in range(9)])
+    recipe = '[source.a]\npath = "a.json"\nn = 4\n'
+    mixed(tmp_path, recipe)
+    mix(parsed_mixture(recipe, str(tmp_path)), "memory://mixtures/out.json")
+    assert files.read_bytes("memory://mixtures/out.json") == (tmp_path / "out.json").read_bytes()
 
 
 def test_bunny(tmp_path: Path) -> None:
