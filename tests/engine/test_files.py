@@ -224,3 +224,18 @@ def test_a_fingerprint_knows_values_and_not_their_order(value: dict[str, object]
     backwards = dict(reversed(value.items()))
     assert files.fingerprint(value) == files.fingerprint(backwards) == files.fingerprint(json.loads(json.dumps(value)))
     assert files.fingerprint(value) != files.fingerprint({"value": value})
+
+
+def test_hints_change_no_byte(tmp_path: Path) -> None:
+    pieces = [bytes([number]) * 3_000_001 for number in range(5)]
+    location = str(tmp_path / "file")
+    with outgoing(location) as file:
+        for piece in pieces:
+            file.write(piece)
+        file.seek(1_000_000)
+        file.write(b"changed")
+    file.commit()
+    whole = bytearray(b"".join(pieces))
+    whole[1_000_000:1_000_007] = b"changed"
+    assert Path(location).read_bytes() == whole
+    assert file.seal == Seal(len(whole), xxhash.xxh3_128_hexdigest(bytes(whole)))

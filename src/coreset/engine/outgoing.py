@@ -22,12 +22,15 @@ from coreset.engine import remote
 from coreset.engine.disk import disk_errors, flush_folder, make_folder, temporary_name
 from coreset.engine.errors import InUseError
 from coreset.engine.faults import ShortWriteError, pass_point
+from coreset.engine.hints import has_written
 from coreset.engine.remote_file import RemoteFile
 from coreset.engine.spool import new_spool, spool_errors
 from coreset.engine.urls import is_remote, path_of
 
 BLOCK = 8 << 20
 """Bytes that are hashed at a time where a file is read for its seal."""
+AHEAD = 4 << 20
+"""Bytes after which the disk is let begin with a file that is still being written."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ class OutgoingFile(Outgoing):
 
     def __init__(self, path: str) -> None:
         self._temporary = temporary_name(path)
+        self._waiting = 0
         super().__init__(path, lambda: disk_errors(path))
 
     def _opened(self) -> BinaryIO:
@@ -171,7 +175,12 @@ class OutgoingFile(Outgoing):
             self._file.write(whole[: len(whole) // 2])
             self._file.flush()
             raise
-        return self._file.write(block)
+        written = self._file.write(block)
+        self._waiting += written
+        if self._waiting >= AHEAD:
+            has_written(self._file.fileno(), self._file.tell() - self._waiting, self._waiting)
+            self._waiting = 0
+        return written
 
     def _fixed(self) -> None:
         pass_point("fsync")
