@@ -47,12 +47,12 @@ Numbers = dict[str, float]
 
 
 def pairs_of(patterns: list[str], most: int) -> Iterator[Pair]:
-    """Pairs of some shards, in turn from each, so that all kinds of pictures are among the first."""
+    """Pairs whose pictures decode, in turn from each shard, so that all kinds of pictures are among the first."""
     readers = [read_pairs(shard) for shard in find_shards(patterns)]
     found = 0
     while readers and found < most:
         for reader in list(readers):
-            pair = next((entry for entry in reader if isinstance(entry, Pair)), None)
+            pair = next((entry for entry in reader if isinstance(entry, Pair) and decodes(entry.image)), None)
             if pair is None:
                 readers.remove(reader)
             elif found < most:
@@ -60,12 +60,18 @@ def pairs_of(patterns: list[str], most: int) -> Iterator[Pair]:
                 yield pair
 
 
-def enlarged(content: bytes, side: int) -> bytes:
-    """A JPEG of the same picture whose longer side is `side`; the same bytes if it cannot be decoded."""
+def decodes(content: bytes) -> bool:
+    """Whether a picture can be used: the demo has one that was cut short."""
     try:
-        image = decoded(content)
+        decoded(content)
     except BadPictureError:
-        return content
+        return False
+    return True
+
+
+def enlarged(content: bytes, side: int) -> bytes:
+    """A JPEG of the same picture whose longer side is `side`."""
+    image = decoded(content)
     scale = side / max(image.size)
     file = io.BytesIO()
     size = (round(image.width * scale), round(image.height * scale))
@@ -162,16 +168,13 @@ def decoding_loop(tar: Path, model: str, weights: str, precision: str, threads: 
     fit = fit_of(loaded_encoder(resolved(params, "/nowhere")[1]))
     clock = Clock()
 
-    def decodes(content: bytes) -> bool:
-        try:
-            return bool(decoded(content, fit=fit).tobytes())
-        except BadPictureError:
-            return False
+    def brought_to_size(content: bytes) -> bool:
+        return bool(decoded(content, fit=fit).tobytes())
 
     with ThreadPoolExecutor(threads) as pool:
         (shard,) = find_shards([str(tar)])
         contents = [pair.image for pair in read_pairs(shard) if isinstance(pair, Pair)]
-        count = sum(pool.map(decodes, contents))
+        count = sum(pool.map(brought_to_size, contents))
     return {"pictures": count, **clock.read()}
 
 

@@ -92,9 +92,14 @@ def test_a_run_from_and_to_s3_has_the_bytes_of_a_local_one(
     assert proxy.requests["PUT"] == 1  # the lock
 
 
-@pytest.mark.campaign
-def test_workers_of_a_run_in_s3_change_no_byte(bucket: str, run: str, place: Path, undisturbed: Path) -> None:
-    selected(bucket, run, place, "--workers", "2")
+@pytest.mark.parametrize(
+    "flags",
+    [pytest.param((), id="processes", marks=pytest.mark.campaign), pytest.param(("--ray", "local"), id="ray")],
+)
+def test_workers_of_a_run_in_s3_change_no_byte(
+    bucket: str, run: str, place: Path, undisturbed: Path, flags: tuple[str, ...]
+) -> None:
+    selected(bucket, run, place, "--workers", "2", *flags)
     assert objects(run) == contents(undisturbed / "run")
 
 

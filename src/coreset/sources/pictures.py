@@ -83,4 +83,4 @@ def _rgb(image: Image.Image) -> Image.Image:
         alpha = image.convert("RGBA")
         white = Image.new("RGBA", alpha.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, alpha).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
