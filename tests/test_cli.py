@@ -362,6 +362,12 @@ WRONG = {
         3,
         ["openia is neither a file nor a tag of ViT-B-32", "did you mean openai"],
     ),
+    "weights in a store": (
+        ["embed", "--model", "ViT-B-32", "--pretrained", "s3://bucket/weights.pt"],
+        3,
+        ["s3://bucket/weights.pt is an object", "copy it to a disk"],
+    ),
+    "model folder in a store": (["embed", "--model", "local-dir:s3://bucket/model"], 3, ["copy it to a disk"]),
     "model folder missing": (["embed", "--model", "local-dir:nowhere"], 3, ["nowhere", "does not exist"]),
     "model folder without model": (["embed", "--model", "local-dir:shards"], 3, ["open_clip_config.json"]),
     "embed not done": (["dedup"], 3, ["run/rows is not there", "coreset embed"]),

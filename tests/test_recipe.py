@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coreset.demo import MODEL, RECIPE
+from coreset.engine import files
 from coreset.engine.errors import InputError, UsageError
 from coreset.recipe import STAGES, Recipe, changed, parsed_recipe, read_recipe, recipe_text, settable
 
@@ -140,3 +141,11 @@ def test_flags_that_were_given_replace_what_the_recipe_says() -> None:
 def test_the_demo_recipe_can_be_read_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert read_recipe(RECIPE).embed.model == MODEL
+
+
+def test_a_recipe_in_a_store_starts_there() -> None:
+    files.write_bytes("memory://recipes/laion.toml", b'input = ["shards/*.tar"]\n[cluster]\ncentroids = "c.npy"\n')
+    found = read_recipe("memory://recipes/laion.toml")
+    assert (found.base, found.cluster.centroids) == ("memory://recipes", "memory://recipes/c.npy")
+    with pytest.raises(InputError, match="does not exist"):
+        read_recipe("memory://recipes/other.toml")

@@ -15,14 +15,13 @@ import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from coreset.cluster import ClusterParams
 from coreset.dedup import DedupParams
 from coreset.embed import EmbedParams
 from coreset.engine.errors import InputError, UsageError
-from coreset.engine.files import join, located
+from coreset.engine.files import folder_of, is_file, join, located, read_bytes
 from coreset.engine.stage import Params
 from coreset.import_ import ImportParams
 from coreset.sample import SampleParams
@@ -65,17 +64,17 @@ STAGES: Mapping[str, type[Params]] = {
 
 
 def read_recipe(location: str) -> Recipe:
-    """The recipe in a TOML file; its relative paths start from the file's folder.
+    """The recipe in a TOML file; its relative paths start from the file's folder, on a disk or in a store.
 
     Raises:
         InputError: There is no such file.
         UsageError: It is not TOML, or a key or a value is not one of a recipe's.
     """
-    path = Path(location)
-    if not path.is_file():
+    location = located(location)
+    if not is_file(location):
         raise InputError(f"{location} does not exist; `coreset init 'shards/*.tar'` writes a {NAME}.")
     try:
-        return parsed_recipe(path.read_text(encoding="utf-8"), str(path.resolve().parent))
+        return parsed_recipe(read_bytes(location).decode("utf-8"), folder_of(location))
     except UnicodeDecodeError as error:
         raise UsageError(f"{location} is not UTF-8 text.") from error
     except UsageError as error:
@@ -203,5 +202,5 @@ def anchored(values: dict[str, Any], base: str) -> dict[str, Any]:
             values[name] = join(base, located(path))
     model = values.get("model", "")
     if model.startswith(LOCAL):
-        values["model"] = LOCAL + os.path.join(base, model.removeprefix(LOCAL))
+        values["model"] = LOCAL + join(base, model.removeprefix(LOCAL))
     return values

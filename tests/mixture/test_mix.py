@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from mixtures import instruction, record, write_json
 
 from coreset.engine import files
-from coreset.engine.errors import CoresetError, InputError
+from coreset.engine.errors import CoresetError, InputError, UsageError
 from coreset.mixture.checks import REASONS, wrong_with
 from coreset.mixture.mix import Mixed, mix
-from coreset.mixture.recipe import parsed_mixture
+from coreset.mixture.recipe import parsed_mixture, read_mixture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,6 +96,12 @@ def test_a_mixture_in_a_store_has_the_same_bytes(tmp_path: Path) -> None:
     mixed(tmp_path, recipe)
     mix(parsed_mixture(recipe, str(tmp_path)), "memory://mixtures/out.json")
     assert files.read_bytes("memory://mixtures/out.json") == (tmp_path / "out.json").read_bytes()
+    files.write_bytes("memory://mixtures/mix.toml", recipe.encode())
+    files.write_bytes("memory://mixtures/a.json", (tmp_path / "a.json").read_bytes())
+    mix(read_mixture("memory://mixtures/mix.toml"), str(tmp_path / "second.json"))
+    assert (tmp_path / "second.json").read_bytes() == (tmp_path / "out.json").read_bytes()
+    with pytest.raises(UsageError, match="is the file of source"):
+        mix(read_mixture("memory://mixtures/mix.toml"), "memory://mixtures/a.json")
 
 
 def test_bunny(tmp_path: Path) -> None:

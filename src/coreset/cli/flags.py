@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coreset.cli.complete import values_of
+from coreset.cli.options import place_location
 
 Shards = Annotated[
     list[str] | None,
@@ -66,15 +67,19 @@ KeepTextVectors = Annotated[
     bool | None,
     typer.Option("--keep-text-vectors/--drop-text-vectors", help="embed.keep_text_vectors", show_default=False),
 ]
-Reuse = Annotated[str | None, typer.Option("--reuse", help="embed.reuse", show_default=False)]
+Reuse = Annotated[str | None, typer.Option("--reuse", help="embed.reuse", show_default=False, callback=place_location)]
 Decoder = Annotated[str | None, typer.Option("--decoder", help="embed.decoder", show_default=False)]
 PrefixSources = Annotated[
     bool | None, typer.Option("--prefix-keys/--plain-keys", help="import.prefix_keys", show_default=False)
 ]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="dedup.threshold", show_default=False)]
 Clusters = Annotated[int | None, typer.Option("--clusters", help="cluster.clusters", show_default=False)]
-Centroids = Annotated[str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False)]
-Exclude = Annotated[str | None, typer.Option("--exclude", help="cluster.exclude", show_default=False)]
+Centroids = Annotated[
+    str | None, typer.Option("--centroids", help="cluster.centroids", show_default=False, callback=place_location)
+]
+Exclude = Annotated[
+    str | None, typer.Option("--exclude", help="cluster.exclude", show_default=False, callback=place_location)
+]
 Keep = Annotated[
     str | None, typer.Option("--keep", help="dedup.keep", show_default=False, autocompletion=values_of("keep"))
 ]

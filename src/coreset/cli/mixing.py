@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coreset.cli.app import app
-from coreset.cli.options import HelpWithDefaults, Json, MaxBad, Quiet
+from coreset.cli.options import HelpWithDefaults, Json, MaxBad, Quiet, place_location
 
 if TYPE_CHECKING:
     from coreset.mixture.mix import Mixed
@@ -29,7 +29,9 @@ ALWAYS = ("records", "taken", "text only")
 @app.command(cls=HelpWithDefaults)
 def mix(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml", help="The mixture: sources and what is taken.")],
-    file: Annotated[str, typer.Argument(metavar="OUT.json", help="Is replaced if it is there.")],
+    file: Annotated[
+        str, typer.Argument(metavar="OUT.json", help="Is replaced if it is there.", callback=place_location)
+    ],
     max_bad: MaxBad = 1.0,
     quiet: Quiet = False,
     json: Json = False,

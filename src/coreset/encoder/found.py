@@ -15,6 +15,7 @@ from open_clip.pretrained import download_pretrained, download_pretrained_from_h
 from coreset.encoder.choice import Weights
 from coreset.encoder.quiet import quiet
 from coreset.engine.errors import InputError, UsageError
+from coreset.engine.files import is_remote, local_path
 
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -75,7 +76,7 @@ def found_weights(model: str, pretrained: str | None) -> Weights:
         InputError: The name is not known, a file is not there, or a download was not possible.
     """
     if model.startswith(LOCAL):
-        folder = Path(model.removeprefix(LOCAL))
+        folder = local_path(model.removeprefix(LOCAL))
         config = folder / "open_clip_config.json"
         if not config.is_file():
             raise InputError(f"{config} does not exist: {LOCAL} needs a folder with open_clip_config.json and weights.")
@@ -91,6 +92,8 @@ def found_weights(model: str, pretrained: str | None) -> Weights:
         raise InputError(f"Model {model} is not known{_nearest(model, open_clip.list_models())}; see open_clip's list.")
     if pretrained is None:
         raise UsageError(f"--model {model} needs --pretrained: a tag, a weights file or a folder.")
+    if is_remote(pretrained):
+        local_path(pretrained)
     if os.path.exists(pretrained):
         location = _weights_in(Path(pretrained)) if os.path.isdir(pretrained) else Path(pretrained)
         return Weights(str(location), _sha256(location), quick_gelu=False)

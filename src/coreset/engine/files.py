@@ -178,6 +178,30 @@ def opened_as(location: Location, size: int, etag: str, ahead: bool) -> RemoteFi
     return RemoteFile(location, found, ahead)
 
 
+def folder_of(location: Location) -> Location:
+    """The folder that a file lies in, independent of the folder one is in.
+
+    Example:
+        >>> folder_of("s3://bucket/recipes/coreset.toml"), folder_of("/data/coreset.toml")
+        ('s3://bucket/recipes', '/data')
+    """
+    return location.rpartition("/")[0] if is_remote(location) else str(local_path(location).resolve().parent)
+
+
+def opened_here(location: Location) -> BinaryIO:
+    """A file of this machine opened for reading, unbuffered; of an object, a copy without a name.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ResourceError: There is no room for the copy.
+    """
+    if not is_remote(location):
+        return opened(location)
+    copy = copied(location)
+    copy.seek(0)
+    return copy
+
+
 def copied(location: Location) -> BinaryIO:
     """A local file without a name that holds an object's bytes."""
     from coreset.engine.spool import new_spool, spool_errors

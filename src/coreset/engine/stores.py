@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, Any
 
 from coreset.engine.errors import InputError
@@ -155,8 +156,10 @@ class Store:
     def found_of(self, said: Mapping[str, Any]) -> Found:
         """What an entry of a listing says."""
         order = ("generation", *_ETAGS) if self.checks_reads else _ETAGS
-        etag = next((str(said[name]) for name in order if said.get(name)), "")
-        return Found(int(said.get("size") or 0), etag.strip('"'))
+        etag = next((said[name] for name in order if said.get(name)), "")
+        if isinstance(etag, datetime):  # fsspec's memory:// says a time in two ways
+            etag = etag.timestamp()
+        return Found(int(said.get("size") or 0), str(etag).strip('"'))
 
 
 _stores: dict[tuple[str, int], Store] = {}

@@ -13,7 +13,7 @@ import xxhash
 from jaxtyping import Int64
 
 from coreset.engine.errors import InputError, InvariantError, UsageError
-from coreset.engine.files import Location, local_path, remove
+from coreset.engine.files import Location, opened_here, remove
 from coreset.engine.outgoing import Outgoing, outgoing
 from coreset.engine.progress import Progress, quiet
 from coreset.mixture.draw import Places, chosen, ids_of, occurrences
@@ -131,7 +131,8 @@ def check_place(mixture: Mixture, location: Location) -> None:
     if not location.endswith(ENDING):
         raise UsageError(f"{location} must end in {ENDING}.")
     for source in mixture.source:
-        if os.path.exists(location) and os.path.exists(source.path) and os.path.samefile(location, source.path):
+        is_there = os.path.exists(location) and os.path.exists(source.path)
+        if location == source.path or (is_there and os.path.samefile(location, source.path)):
             raise UsageError(f"{location} is the file of source.{source.name}; give the mixture another name.")
 
 
@@ -171,7 +172,7 @@ def copy_records(surveys: Sequence[Survey], order: Int64[np.ndarray, "m"], file:
     source = np.searchsorted(starts, order, side="right") - 1
     progress.start("write", 1, 0)
     with ExitStack() as opened:
-        files = [opened.enter_context(local_path(survey.source.path).open("rb", buffering=0)) for survey in surveys]
+        files = [opened.enter_context(opened_here(survey.source.path)) for survey in surveys]
         readers = [reader(survey, file.fileno()) for survey, file in zip(surveys, files, strict=True)]
         separator = b"[\n"
         for at, place in zip(source.tolist(), order.tolist(), strict=True):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from coreset.engine.errors import InputError, UsageError
+from coreset.engine.files import folder_of, is_file, join, located, read_bytes
 from coreset.recipe import check_names
 
 IMAGES = ("any", "with", "without")
@@ -89,11 +88,11 @@ def read_mixture(location: str) -> Mixture:
         InputError: There is no such file.
         UsageError: It is not TOML, or a key or a value is not one of a mixture's.
     """
-    path = Path(location)
-    if not path.is_file():
+    location = located(location)
+    if not is_file(location):
         raise InputError(f"{location} does not exist; pipelines/bunny_695k.toml is an example of a mixture.")
     try:
-        return parsed_mixture(path.read_text(encoding="utf-8"), str(path.resolve().parent))
+        return parsed_mixture(read_bytes(location).decode("utf-8"), folder_of(location))
     except UnicodeDecodeError as error:
         raise UsageError(f"{location} is not UTF-8 text.") from error
     except UsageError as error:
@@ -141,7 +140,7 @@ def parsed_source(name: str, section: object, base: str) -> Source:
         if not part:
             raise UsageError(f"{prefix}.exclude would leave everything out; name ids or images.")
         known["exclude"] = Part(**values(f"{prefix}.exclude.", part, Part))
-    return Source(name, **{**known, "path": os.path.join(base, known["path"])})
+    return Source(name, **{**known, "path": join(base, located(known["path"]))})
 
 
 def table(name: str, value: object) -> Mapping[str, Any]:

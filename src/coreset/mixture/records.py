@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from coreset.engine.errors import InputError
-from coreset.engine.files import Location, local_path
+from coreset.engine.files import Location, opened_here
 
 BLOCK = 1 << 20
 """Bytes that are read at a time."""
@@ -54,7 +54,7 @@ def read_records(location: Location) -> Iterator[Record]:
         InputError: The file is neither, is not UTF-8, or is cut; says at which byte.
     """
     try:
-        with local_path(location).open("rb") as file:
+        with opened_here(location) as file:
             window = Window(file, location)
             first = window.next_letter()
             if first not in {"[", "{"}:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import xxhash
 from jaxtyping import Float32
 
+from coreset.engine import files
 from coreset.engine.errors import InputError
-from coreset.engine.files import local_path
+from coreset.engine.files import Location, join
 from coreset.sources.embedding_columns import KEY, as_text
 from coreset.sources.embeddings import find_embeddings, look_at
+from coreset.sources.npy import read_npy_header
 
 UNIT = 1e-3
 """How far from 1 the length of a vector may be that is taken as it stands; another is divided by its length."""
@@ -41,6 +43,31 @@ class KnownPart:
     row: str | None
 
 
+class VectorFile:
+    """A `.npy` file of vectors that is opened when the first of them is needed; of an object, a copy.
+
+    Raises:
+        InputError: It cannot be read as one.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        try:
+            with files.opened(location) as file:
+                self.header = read_npy_header(file, location, files.size_of(location) or 0)
+        except OSError as error:
+            raise InputError(f"{location} is not a .npy file of vectors that can be read: {error}.") from error
+
+    @cached_property
+    def rows(self) -> np.ndarray[Any, Any]:
+        """All vectors, of shape (n, d), mapped."""
+        header, shape = self.header, (self.header.rows, self.header.dimension)
+        if not header.rows:
+            return np.empty(shape, header.dtype)
+        with files.opened_here(self._location) as file:
+            return np.memmap(file, header.dtype, "r", header.offset, shape, "F" if header.fortran else "C")
+
+
 class KnownVectors:
     """Vectors by key. In memory are 24 bytes a row; the vectors stay on the disk.
 
@@ -51,9 +78,9 @@ class KnownVectors:
 
     def __init__(self, folder: str, parts: list[KnownPart]) -> None:
         self.folder = folder
-        self._files = [_opened(part) for part in parts]
-        self.dimension = int(self._files[0].shape[1])
-        self._starts = np.cumsum([0, *(len(file) for file in self._files)])
+        self._files = [VectorFile(part.vectors) for part in parts]
+        self.dimension = self._files[0].header.dimension
+        self._starts = np.cumsum([0, *(file.header.rows for file in self._files)])
         hashes, places = [], []
         for part, start in zip(parts, self._starts[:-1], strict=True):
             for keys, rows in _keys(part):
@@ -78,7 +105,7 @@ class KnownVectors:
             if place < len(self) and self._hashes[place] == wanted:
                 row = int(self._places[place])
                 file = int(np.searchsorted(self._starts, row, side="right")) - 1
-                return np.array(self._files[file][row - self._starts[file]])
+                return np.array(self._files[file].rows[row - self._starts[file]])
         return None
 
     def unit(self, *keys: str) -> Float32[np.ndarray, "d"] | None:
@@ -97,12 +124,11 @@ def known_parts(folder: str) -> list[KnownPart]:
     """The files of a run's `rows/`, or of a folder of `.npy` files with tables of keys.
 
     Raises:
-        InputError: It is neither, or its files do not fit together; or it lies in a store.
+        InputError: It is neither, or its files do not fit together.
     """
-    local_path(folder)
-    for place in (os.path.join(folder, "rows"), folder):
-        tables = sorted(glob.glob(os.path.join(glob.escape(place), "[0-9]*.parquet")))
-        if tables and os.path.isfile(os.path.join(place, "plan.json")):
+    for place in (join(folder, "rows"), folder):
+        tables = [join(place, name) for name in fnmatch.filter(files.names_in(place), "[0-9]*.parquet")]
+        if tables and files.is_file(join(place, "plan.json")):
             return [KnownPart(f"{table.removesuffix('.parquet')}.npy", table, KEY, "vector_row") for table in tables]
     found = find_embeddings(folder)
     headers = look_at(found, "l14", None, None)
@@ -123,7 +149,7 @@ def fingerprint_of(folder: str) -> str:
     """
     places = [place for part in known_parts(folder) for place in (part.vectors, part.table)]
     try:
-        said = [(os.path.relpath(place, folder), os.path.getsize(place)) for place in places]
+        said = [(os.path.relpath(place, folder), files.size_of(place)) for place in places]
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}), and {folder} needs it.") from error
     return f"xxh3_128:{xxhash.xxh3_128_hexdigest(repr(said).encode())}"
@@ -139,20 +165,12 @@ def known_vectors(folder: str) -> KnownVectors:
     return KnownVectors(folder, known_parts(folder))
 
 
-def _opened(part: KnownPart) -> np.ndarray[Any, Any]:
-    try:
-        found: np.ndarray[Any, Any] = np.load(part.vectors, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{part.vectors} is not a .npy file of vectors that can be read: {error}.") from error
-    return found
-
-
 def _keys(part: KnownPart) -> Iterator[tuple[list[bytes], np.ndarray[Any, Any]]]:
     """Keys as UTF-8, a batch at a time, with the rows that they name; rows without a key are left out."""
     columns = [part.key, *([part.row] if part.row else [])]
     start = 0
     try:
-        with pq.ParquetFile(part.table) as file:
+        with pq.ParquetFile(files.readable(part.table)) as file:
             for batch in file.iter_batches(columns=columns, use_threads=False):
                 rows = batch[part.row].to_numpy() if part.row else np.arange(start, start + batch.num_rows)
                 start += batch.num_rows
