@@ -6,20 +6,23 @@ Neither changes what a file holds, and neither waits. Where the system takes no 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 if sys.platform == "linux":
     from os import POSIX_FADV_DONTNEED, POSIX_FADV_WILLNEED, posix_fadvise
 
     def will_read(descriptor: int, offset: int, size: int) -> None:
         """Let the disk fetch bytes that are read soon: many such ranges may be under way at a time."""
-        posix_fadvise(descriptor, offset, size, POSIX_FADV_WILLNEED)
+        with suppress(OSError):
+            posix_fadvise(descriptor, offset, size, POSIX_FADV_WILLNEED)
 
     def has_written(descriptor: int, offset: int, size: int) -> None:
         """Let the disk begin with bytes that were just written: little is left to wait for when they are flushed.
 
         They stay in memory; an error is kept for the flush.
         """
-        posix_fadvise(descriptor, offset, size, POSIX_FADV_DONTNEED)  # what is not yet on the disk is sent, not dropped
+        with suppress(OSError):  # what is not yet on the disk is sent there, not dropped
+            posix_fadvise(descriptor, offset, size, POSIX_FADV_DONTNEED)
 
 else:
 
