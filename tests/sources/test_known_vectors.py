@@ -35,3 +35,12 @@ def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path) -> None:
     write_npy(tmp_path / "img_emb" / "img_emb_0.npy", np.zeros((4, 2, 2), np.float16))
     with pytest.raises(InputError, match=r"img_emb_0\.npy"):
         known_vectors(str(tmp_path))
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    write_clip_retrieval(tmp_path / "laion", random_vectors(4), parts=1)
+    (tmp_path / "laion" / "plan.json").write_text("{}")
+    table = tmp_path / "laion" / "00000.parquet"
+    (tmp_path / "laion" / "metadata" / "metadata_0.parquet").rename(table)
+    with pytest.raises(InputError, match=r"00000\.npy is missing"):
+        fingerprint_of(str(tmp_path / "laion"))

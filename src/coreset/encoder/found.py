@@ -92,10 +92,9 @@ def found_weights(model: str, pretrained: str | None) -> Weights:
         raise InputError(f"Model {model} is not known{_nearest(model, open_clip.list_models())}; see open_clip's list.")
     if pretrained is None:
         raise UsageError(f"--model {model} needs --pretrained: a tag, a weights file or a folder.")
-    if is_remote(pretrained):
-        local_path(pretrained)
-    if os.path.exists(pretrained):
-        location = _weights_in(Path(pretrained)) if os.path.isdir(pretrained) else Path(pretrained)
+    if is_remote(pretrained) or os.path.exists(pretrained):
+        location = local_path(pretrained)
+        location = _weights_in(location) if location.is_dir() else location
         return Weights(str(location), _sha256(location), quick_gelu=False)
     config_of_tag = get_pretrained_cfg(name, pretrained)
     if not config_of_tag:

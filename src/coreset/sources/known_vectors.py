@@ -54,7 +54,9 @@ class VectorFile:
         self._location = location
         try:
             with files.opened(location) as file:
-                self.header = read_npy_header(file, location, files.size_of(location) or 0)
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                self.header = read_npy_header(file, location, size)
         except OSError as error:
             raise InputError(f"{location} is not a .npy file of vectors that can be read: {error}.") from error
 
@@ -148,10 +150,11 @@ def fingerprint_of(folder: str) -> str:
         InputError: As `known_parts`.
     """
     places = [place for part in known_parts(folder) for place in (part.vectors, part.table)]
-    try:
-        said = [(os.path.relpath(place, folder), files.size_of(place)) for place in places]
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}), and {folder} needs it.") from error
+    sizes = files.many(files.size_of, places)
+    missing = next((place for place, size in zip(places, sizes, strict=True) if size is None), None)
+    if missing is not None:
+        raise InputError(f"{missing} is missing, and {folder} needs it.")
+    said = [(os.path.relpath(place, folder), size) for place, size in zip(places, sizes, strict=True)]
     return f"xxh3_128:{xxhash.xxh3_128_hexdigest(repr(said).encode())}"
 
 
