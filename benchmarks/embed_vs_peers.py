@@ -122,15 +122,15 @@ def coreset_loop(tar: Path, model: str, weights: str, precision: str, threads: i
     from coreset.recipe import Recipe
 
     spent: list[float] = []
-    called = OpenClipEncoder._unit
+    called = OpenClipEncoder._made
 
-    def timed(self: OpenClipEncoder, encode: Callable[[], torch.Tensor], count: int) -> torch.Tensor:
+    def timed(self: OpenClipEncoder, calls: list[Callable[[], torch.Tensor]]) -> list[torch.Tensor]:
         begun = time.perf_counter()
-        found = called(self, encode, count)
+        found = called(self, calls)
         spent.append(time.perf_counter() - begun)
         return found
 
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(OpenClipEncoder, "_unit", timed):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(OpenClipEncoder, "_made", timed):
         params = EmbedParams(model, weights or None, precision=precision, batch_size=BATCH, threads=threads)
         encoder = loaded_encoder(resolved(params, f"{folder}/none")[1])
         encoder.text_vectors(["a caption"])

@@ -32,7 +32,7 @@ class EmbedParams:
     """
 
     stage: ClassVar[str] = "embed"
-    rule: ClassVar[int] = 3
+    rule: ClassVar[int] = 4
     redo: ClassVar[frozenset[str]] = frozenset({"prefix_keys"})
 
     model: str = field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +15,8 @@ from PIL import Image
 from coreset.encoder import Choice, as_array, loaded_encoder
 from coreset.encoder.captions import LENGTHS, CaptionTower
 from coreset.encoder.open_clip_model import OpenClipEncoder
-from coreset.encoder.packed import PackedLinear, packs
+from coreset.encoder.packed import FirstTokenBlock, PackedLinear, packs, read_first_token
+from coreset.encoder.streams import Streams
 
 CUT = {"clip", "resnet", "eva", "eos"}
 """Those whose text towers may be cut."""
@@ -132,3 +134,57 @@ def test_packing_changes_the_last_digits_only(named: Callable[[str], str], monke
             found.append((images, as_array(encoder.text_vectors(captions(8)))))
         for one, other in zip(*found, strict=True):
             assert (one * other).sum(1).min() > 0.999, kind
+
+
+def test_the_last_block_is_spared_what_nobody_reads(
+    named: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not packs():
+        pytest.skip("this processor or torch has no packed products")
+    found = []
+    for spared in (True, False):
+        spare = read_first_token if spared else lambda _: None
+        monkeypatch.setattr("coreset.encoder.open_clip_model.read_first_token", spare)
+        encoder = OpenClipEncoder(choice(named("clip"), "bfloat16"))
+        assert any(isinstance(layer, FirstTokenBlock) for layer in encoder._model.modules()) == spared
+        found.append(as_array(encoder.image_vectors([encoder.prepared(image) for image in pictures(8)])))
+    assert (found[0] * found[1]).sum(1).min() > 0.9999
+
+
+@pytest.mark.parametrize("change", [{"pool_type": "avg"}, {"output_tokens": True}, {"attn_pool": torch.nn.Identity()}])
+def test_a_tower_that_reads_more_tokens_keeps_its_last_block(
+    change: dict[str, object], named: Callable[[str], str]
+) -> None:
+    if not packs():
+        pytest.skip("this processor or torch has no packed products")
+    visual = OpenClipEncoder(choice(named("clip"), "bfloat16"))._model.visual
+    blocks = visual.transformer.resblocks
+    blocks[-1] = blocks[-1].block
+    for name, value in change.items():
+        setattr(visual, name, value)
+    read_first_token(visual)
+    assert not isinstance(blocks[-1], FirstTokenBlock)
+
+
+@pytest.mark.parametrize("kind", ["clip", "resnet", "eva"])
+def test_threads_change_no_bit_in_bfloat16(kind: str, named: Callable[[str], str]) -> None:
+    if not packs():
+        pytest.skip("this processor or torch has no packed products")
+    found = []
+    for threads in (1, 2, 3):
+        one = dataclasses.replace(choice(named(kind), "bfloat16"), batch_size=64, threads=threads)
+        encoder = OpenClipEncoder(one)
+        images = as_array(encoder.image_vectors([encoder.prepared(image) for image in pictures(41)]))
+        found.append((images, as_array(encoder.text_vectors(captions()))))
+        assert images.shape[0] == 41
+    for images, texts in found[1:]:
+        assert np.array_equal(images, found[0][0])
+        assert np.array_equal(texts, found[0][1])
+
+
+def test_an_error_of_a_call_beside_others_is_raised() -> None:
+    def failing() -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(RuntimeError, match="allocate"):
+        Streams(2).made([lambda: torch.zeros(1), failing, lambda: torch.ones(1)])

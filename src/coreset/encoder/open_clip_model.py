@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from coreset.encoder.captions import CaptionTower
 from coreset.encoder.choice import Choice
 from coreset.encoder.found import PRECISIONS
 from coreset.encoder.memory import memory_said
-from coreset.encoder.packed import pack, packs
+from coreset.encoder.packed import pack, packs, read_first_token
 from coreset.encoder.quiet import quiet
+from coreset.encoder.streams import PART, Call, Streams
 from coreset.sources.fitting import Fit, fitted
 
 CAPTIONS = 4096
@@ -27,7 +29,7 @@ Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 """What is taken from each colour of a pixel, and what it is divided by."""
 
 _calling = threading.Lock()
-"""One call of a model at a time: the number of threads is the whole process's, and memory is for one batch."""
+"""One batch at a time: the number of threads is the whole process's, and memory is for one batch."""
 
 
 class OpenClipEncoder:
@@ -56,8 +58,11 @@ class OpenClipEncoder:
         with quiet():
             self._tokenizer = open_clip.get_tokenizer(choice.model)
         self._tower = CaptionTower(self._model, self._tokenizer([""]).shape[1])
+        self._streams: Streams | None = None
         if choice.precision == "bfloat16" and choice.device == "cpu" and packs():
             pack(self._model)
+            read_first_token(self._model.visual)
+            self._streams = Streams(choice.threads)
         asked = open_clip.get_model_preprocess_cfg(self._model)
         self.fit = fit_of_config(asked)
         self._mean, self._std = (_channels(asked[name], self._device) for name in ("mean", "std"))
@@ -77,19 +82,28 @@ class OpenClipEncoder:
 
     def image_vectors(self, prepared: list[torch.Tensor]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
         """A float32 vector of length 1 for each prepared picture, at most a batch of them."""
-        pixels = self._placed(padded(torch.stack(prepared), self._choice.batch_size))
-        return self._unit(lambda: self._model.encode_image(self._normalised(pixels)), len(prepared))
+        rows = min(PART, self._choice.batch_size) if self._streams else self._choice.batch_size
+        parts = [torch.stack(prepared[start : start + rows]) for start in range(0, len(prepared), rows)]
+        calls: list[Call] = [partial(self._image_unit, padded(part, rows), len(part)) for part in parts]
+        found = self._made(calls)
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "n d"]:
         """A float32 vector of length 1 for each caption, any number of them."""
         tokens = self._tokenizer(captions)
-        pieces = []
-        for rows, length, many in self._tower.groups(tokens, self._choice.batch_size):
-            cut = self._placed(padded(tokens[rows, :length], many))
-            pieces.append((rows, self._unit(lambda cut=cut: self._tower.vectors(cut), len(rows))))
-        order = np.concatenate([rows for rows, _ in pieces])
-        found: np.ndarray[Any, Any] = np.concatenate([np.asarray(unit.cpu()) for _, unit in pieces])
+        groups = list(self._tower.groups(tokens, self._choice.batch_size))
+        calls: list[Call] = [
+            partial(self._text_unit, padded(tokens[rows, :length], many), len(rows)) for rows, length, many in groups
+        ]
+        order = np.concatenate([rows for rows, _, _ in groups])
+        found: np.ndarray[Any, Any] = np.concatenate([np.asarray(unit.cpu()) for unit in self._made(calls)])
         return found[np.argsort(order)]
+
+    def _image_unit(self, pixels: torch.Tensor, count: int) -> torch.Tensor:
+        return unit(self._model.encode_image(self._normalised(self._placed(pixels)))[:count])
+
+    def _text_unit(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
+        return unit(self._tower.vectors(self._placed(tokens))[:count])
 
     def _placed(self, batch: torch.Tensor) -> torch.Tensor:
         """On the device; to a GPU the copy runs beside what is computed there."""
@@ -105,14 +119,22 @@ class OpenClipEncoder:
         return numbers.sub_(self._mean).div_(self._std).to(self._dtype)
 
     @torch.inference_mode()
-    def _unit(self, encode: Any, count: int) -> torch.Tensor:  # noqa: ANN401
+    def _made(self, calls: list[Call]) -> list[torch.Tensor]:
+        """What calls of the model give, one after the other with all threads, or side by side with one each."""
         with _calling, memory_said(self._choice):
+            if self._streams:
+                return self._streams.made(calls)
             threads = torch.get_num_threads()
             torch.set_num_threads(self._choice.threads)
             try:
-                return nn.functional.normalize(encode()[:count].float(), dim=-1)
+                return [call() for call in calls]
             finally:
                 torch.set_num_threads(threads)
+
+
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    """The vectors in float32, each of length 1."""
+    return nn.functional.normalize(vectors.float(), dim=-1)
 
 
 def padded(batch: torch.Tensor, rows: int) -> torch.Tensor:
