@@ -50,7 +50,7 @@ class Choice:
         device: `cpu`, `cuda` or `cuda:N`
         precision: `float32`, `bfloat16` or `float16`: of weights and activations
         batch_size: pictures in one call of the model; a short batch is padded, so the shape never changes
-        threads: threads of one call
+        threads: threads that call the model
     """
 
     model: str
