@@ -45,7 +45,7 @@ class EmbedParams:
     quick_gelu: str = field(default=AUTO, metadata={"help": "auto (as the tag was trained), yes or no"})
     device: str = field(default=AUTO, metadata={"help": "auto, cpu, cuda or cuda:N"})
     precision: str = field(default=AUTO, metadata={"help": "auto, float32, bfloat16 or float16"})
-    batch_size: int = field(default=64, metadata={"help": "pictures in one call of the model"})
+    batch_size: int = field(default=64, metadata={"help": "pictures that the model is given together"})
     threads: int = field(default=0, metadata={"help": "threads that call the model; 0 for all cores of this machine"})
     max_pixels: int = field(default=MAX_PIXELS, metadata={"help": "larger pictures are quarantined undecoded"})
     prefix_keys: bool = field(

@@ -16,7 +16,7 @@ from coreset.encoder import Choice, as_array, loaded_encoder
 from coreset.encoder.captions import LENGTHS, CaptionTower
 from coreset.encoder.open_clip_model import OpenClipEncoder
 from coreset.encoder.packed import FirstTokenBlock, PackedLinear, packs, read_first_token
-from coreset.encoder.streams import Streams
+from coreset.engine.errors import ResourceError
 
 CUT = {"clip", "resnet", "eva", "eos"}
 """Those whose text towers may be cut."""
@@ -167,24 +167,38 @@ def test_a_tower_that_reads_more_tokens_keeps_its_last_block(
 
 
 @pytest.mark.parametrize("kind", ["clip", "resnet", "eva"])
-def test_threads_change_no_bit_in_bfloat16(kind: str, named: Callable[[str], str]) -> None:
+def test_threads_that_divide_the_calls_of_a_batch_change_no_bit(kind: str, named: Callable[[str], str]) -> None:
     if not packs():
         pytest.skip("this processor or torch has no packed products")
     found = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 4, 3, 8):
         one = dataclasses.replace(choice(named(kind), "bfloat16"), batch_size=64, threads=threads)
         encoder = OpenClipEncoder(one)
+        before = torch.get_num_threads()
         images = as_array(encoder.image_vectors([encoder.prepared(image) for image in pictures(41)]))
         found.append((images, as_array(encoder.text_vectors(captions()))))
-        assert images.shape[0] == 41
-    for images, texts in found[1:]:
+        assert torch.get_num_threads() == before
+        assert len(images) == 41
+    for images, texts in found[1:3]:
         assert np.array_equal(images, found[0][0])
         assert np.array_equal(texts, found[0][1])
+    for images, texts in found[3:]:
+        assert (images * found[0][0]).sum(1).min() > 0.999
+        assert (texts * found[0][1]).sum(1).min() > 0.999
 
 
-def test_an_error_of_a_call_beside_others_is_raised() -> None:
-    def failing() -> torch.Tensor:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_that_runs_out_in_a_call_is_said(
+    threads: int, named: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = dataclasses.replace(choice(named("clip"), "bfloat16"), batch_size=64, threads=threads)
+    encoder = OpenClipEncoder(one)
+
+    def failing(*_: object) -> torch.Tensor:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    with pytest.raises(RuntimeError, match="allocate"):
-        Streams(2).made([lambda: torch.zeros(1), failing, lambda: torch.ones(1)])
+    monkeypatch.setattr(encoder._model, "encode_image", failing)
+    before = torch.get_num_threads()
+    with pytest.raises(ResourceError, match="smaller --batch-size"):
+        encoder.image_vectors([encoder.prepared(image) for image in pictures(33)])
+    assert torch.get_num_threads() == before

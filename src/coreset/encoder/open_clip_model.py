@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,16 +16,21 @@ from PIL import Image
 from torch import nn
 
 from coreset.encoder.captions import CaptionTower
-from coreset.encoder.choice import Choice
+from coreset.encoder.choice import Choice, as_array
 from coreset.encoder.found import PRECISIONS
 from coreset.encoder.memory import memory_said
 from coreset.encoder.packed import pack, packs, read_first_token
 from coreset.encoder.quiet import quiet
-from coreset.encoder.streams import PART, Call, Streams
+from coreset.numeric.blocks import torch_threads, workers
 from coreset.sources.fitting import Fit, fitted
 
 CAPTIONS = 4096
 """Captions that are sorted by length together: so many that few batches of a length are not full."""
+
+PART = 16
+"""Pictures of one call where weights are packed: a batch is then several calls, side by side."""
+
+Call = Callable[[], torch.Tensor]
 
 Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 """What is taken from each colour of a pixel, and what it is divided by."""
@@ -58,11 +65,13 @@ class OpenClipEncoder:
         with quiet():
             self._tokenizer = open_clip.get_tokenizer(choice.model)
         self._tower = CaptionTower(self._model, self._tokenizer([""]).shape[1])
-        self._streams: Streams | None = None
+        self._part = choice.batch_size
         if choice.precision == "bfloat16" and choice.device == "cpu" and packs():
             pack(self._model)
             read_first_token(self._model.visual)
-            self._streams = Streams(choice.threads)
+            self._part = min(PART, choice.batch_size)
+        # Calls side by side, so many that their number divides those of a batch and the threads: none is ever idle.
+        self._side_by_side = math.gcd(choice.threads, math.ceil(choice.batch_size / self._part))
         asked = open_clip.get_model_preprocess_cfg(self._model)
         self.fit = fit_of_config(asked)
         self._mean, self._std = (_channels(asked[name], self._device) for name in ("mean", "std"))
@@ -82,7 +91,7 @@ class OpenClipEncoder:
 
     def image_vectors(self, prepared: list[torch.Tensor]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
         """A float32 vector of length 1 for each prepared picture, at most a batch of them."""
-        rows = min(PART, self._choice.batch_size) if self._streams else self._choice.batch_size
+        rows = self._part
         parts = [torch.stack(prepared[start : start + rows]) for start in range(0, len(prepared), rows)]
         calls: list[Call] = [partial(self._image_unit, padded(part, rows), len(part)) for part in parts]
         found = self._made(calls)
@@ -96,12 +105,14 @@ class OpenClipEncoder:
             partial(self._text_unit, padded(tokens[rows, :length], many), len(rows)) for rows, length, many in groups
         ]
         order = np.concatenate([rows for rows, _, _ in groups])
-        found: np.ndarray[Any, Any] = np.concatenate([np.asarray(unit.cpu()) for unit in self._made(calls)])
+        found: np.ndarray[Any, Any] = np.concatenate([as_array(vectors) for vectors in self._made(calls)])
         return found[np.argsort(order)]
 
+    @torch.inference_mode()
     def _image_unit(self, pixels: torch.Tensor, count: int) -> torch.Tensor:
         return unit(self._model.encode_image(self._normalised(self._placed(pixels)))[:count])
 
+    @torch.inference_mode()
     def _text_unit(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
         return unit(self._tower.vectors(self._placed(tokens))[:count])
 
@@ -118,18 +129,15 @@ class OpenClipEncoder:
         numbers = pixels.to(torch.float32).div_(255)
         return numbers.sub_(self._mean).div_(self._std).to(self._dtype)
 
-    @torch.inference_mode()
     def _made(self, calls: list[Call]) -> list[torch.Tensor]:
-        """What calls of the model give, one after the other with all threads, or side by side with one each."""
+        """What calls of the model give, in their order: side by side, or one after the other with all threads."""
+        threads = self._choice.threads
         with _calling, memory_said(self._choice):
-            if self._streams:
-                return self._streams.made(calls)
-            threads = torch.get_num_threads()
-            torch.set_num_threads(self._choice.threads)
-            try:
-                return [call() for call in calls]
-            finally:
-                torch.set_num_threads(threads)
+            if self._side_by_side == 1:
+                with torch_threads(threads):
+                    return [call() for call in calls]
+            with workers(self._side_by_side, threads // self._side_by_side) as (pool, _):
+                return list(pool.map(lambda call: call(), calls))
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:
