@@ -46,7 +46,7 @@ class How:
     """What decides the vectors besides the encoder.
 
     Attributes:
-        batch_size: pictures in one call of the model
+        batch_size: pictures that the model is given together
         threads: of decoding
         max_pixels: larger pictures are refused undecoded
         draft: whether JPEGs are decoded smaller where that is enough

@@ -49,7 +49,7 @@ class Choice:
         quick_gelu: whether the activation is forced to quick-GELU
         device: `cpu`, `cuda` or `cuda:N`
         precision: `float32`, `bfloat16` or `float16`: of weights and activations
-        batch_size: pictures in one call of the model; a short batch is padded, so the shape never changes
+        batch_size: pictures that the model is given together; short calls are padded, so their shape never changes
         threads: threads that call the model
     """
 
