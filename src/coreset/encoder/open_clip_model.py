@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,13 +14,13 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import nn
 
+from coreset.encoder.calls import Call, made
 from coreset.encoder.captions import CaptionTower
 from coreset.encoder.choice import Choice, as_array
 from coreset.encoder.found import PRECISIONS
 from coreset.encoder.memory import memory_said
 from coreset.encoder.packed import pack, packs, read_first_token
 from coreset.encoder.quiet import quiet
-from coreset.numeric.blocks import torch_threads, workers
 from coreset.sources.fitting import Fit, fitted
 
 CAPTIONS = 4096
@@ -29,8 +28,6 @@ CAPTIONS = 4096
 
 PART = 16
 """Pictures of one call where weights are packed: a batch is then several calls, side by side."""
-
-Call = Callable[[], torch.Tensor]
 
 Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 """What is taken from each colour of a pixel, and what it is divided by."""
@@ -131,13 +128,8 @@ class OpenClipEncoder:
 
     def _made(self, calls: list[Call]) -> list[torch.Tensor]:
         """What calls of the model give, in their order: side by side, or one after the other with all threads."""
-        threads = self._choice.threads
         with _calling, memory_said(self._choice):
-            if self._side_by_side == 1:
-                with torch_threads(threads):
-                    return [call() for call in calls]
-            with workers(self._side_by_side, threads // self._side_by_side) as (pool, _):
-                return list(pool.map(lambda call: call(), calls))
+            return made(calls, self._side_by_side, self._choice.threads)
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -121,8 +121,8 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def workers(threads: int | None, each: int = 1) -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """Python threads that each run torch on one thread, or `each`, and how many; None: as many as torch would use.
+def workers(threads: int | None) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """Python threads that each run torch on one thread, and how many; None: as many as torch would use.
 
     Blocks are independent, so a thread never waits for another inside a product. On busy cores the barriers
     of a product that is itself spread over threads cost more than the product.
@@ -133,5 +133,5 @@ def workers(threads: int | None, each: int = 1) -> Iterator[tuple[ThreadPoolExec
     count = torch.get_num_threads() if threads is None else threads
     if count < 1:
         raise ValueError(f"threads is {count}; it must be at least 1")
-    with torch_threads(each), ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(each,)) as pool:
+    with torch_threads(1), ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield pool, count
