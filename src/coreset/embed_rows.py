@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import torch
 
     from coreset.encoder import Encoder
+    from coreset.encoder.calls import Pending
 
+    Vectors: TypeAlias = "Float32[np.ndarray, 'b d'] | torch.Tensor | Pending"
     Ready: TypeAlias = "torch.Tensor | np.ndarray[Any, Any]"
     """What a model reads for a picture, or the vector itself where it is known."""
 
@@ -31,7 +33,7 @@ T = TypeVar("T")
 WINDOW = 4096
 """Rows whose captions are called together, sorted by length; their pictures are not held."""
 UNDER_WAY = 2
-"""Batches that a device may have before the vectors of the first are waited for."""
+"""Batches that the model may have before the vectors of the first are waited for."""
 
 
 Known = Callable[[Pair], Float32[np.ndarray, "d"] | None]
@@ -83,10 +85,13 @@ def embedded_pairs(
     `known` gives the image vector of a pair that need not be computed.
     """
     kept: list[Pair] = []
-    images: list[Float32[np.ndarray, "b d"]] = []
-    for some, vectors in with_images(prepared_pairs(pairs, encoder, how, rejects, known), encoder, how.batch_size):
-        kept += some
-        images.append(vectors)
+    images: list[Images] = []
+    for batch in batches_of(prepared_pairs(pairs, encoder, how, rejects, known), how.batch_size):
+        kept += [dataclasses.replace(pair, image=b"") for pair, _ in batch]
+        images.append(Images([found for _, found in batch], encoder))
+        ticker.add(len(batch))
+        if len(images) >= UNDER_WAY:
+            images[-UNDER_WAY].array()
         if len(kept) >= WINDOW:
             yield finished(kept, images, encoder, how, rejects)
             kept, images = [], []
@@ -94,14 +99,15 @@ def embedded_pairs(
         yield finished(kept, images, encoder, how, rejects)
 
 
-def finished(
-    kept: list[Pair], vectors: list[Float32[np.ndarray, "b d"]], encoder: Encoder, how: How, rejects: list[Reject]
-) -> Embedded:
+def finished(kept: list[Pair], images: list[Images], encoder: Encoder, how: How, rejects: list[Reject]) -> Embedded:
     """A window with the vectors of its captions; rows that are not finite join `rejects`."""
-    images = np.concatenate(vectors)
-    texts = caption_vectors([pair.caption or "" for pair in kept], encoder, how.batch_size)
-    cosines = np.einsum("nd,nd->n", images, texts, dtype=np.float32)
-    good = finite_rows(images, cosines)
+    from coreset.encoder import as_array
+
+    captions = called_captions([pair.caption or "" for pair in kept], encoder, how.batch_size)
+    pictures = np.concatenate([some.array() for some in images])
+    texts = np.concatenate([as_array(some) for some in captions])
+    cosines = np.einsum("nd,nd->n", pictures, texts, dtype=np.float32)
+    good = finite_rows(pictures, cosines)
     rejects.extend(
         Reject(pair.key, pair.row, "not_finite", "the model gave NaN, infinity or a zero vector", 1)
         for pair, fine in zip(kept, good, strict=True)
@@ -109,30 +115,16 @@ def finished(
     )
     cosines[[pair.caption is None for pair in kept]] = np.nan
     left = [pair for pair, fine in zip(kept, good, strict=True) if fine]
-    return Embedded(left, images[good], texts[good], cosines[good])
+    return Embedded(left, pictures[good], texts[good], cosines[good])
 
 
-def caption_vectors(captions: list[str], encoder: Encoder, batch_size: int) -> Float32[np.ndarray, "n d"]:
-    """A vector for each caption; as many at once as the encoder likes."""
-    from coreset.encoder import as_array, captions_at_once
+def called_captions(captions: list[str], encoder: Encoder, batch_size: int) -> list[Vectors]:
+    """Calls the model with captions, as many at once as the encoder likes."""
+    from coreset.encoder import captions_at_once
 
     many = captions_at_once(encoder, batch_size)
     starts = range(0, len(captions), many)
-    return np.concatenate([as_array(encoder.text_vectors(captions[start : start + many])) for start in starts])
-
-
-def with_images(
-    ready: Iterable[tuple[Pair, Ready]], encoder: Encoder, batch_size: int
-) -> Iterator[tuple[list[Pair], Float32[np.ndarray, "b d"]]]:
-    """Pairs with their image vectors, a batch at a time; a device has the next one before the last is waited for."""
-    called: deque[Callable[[], tuple[list[Pair], Float32[np.ndarray, "b d"]]]] = deque()
-    for batch in batches_of(ready, batch_size):
-        called.append(called_batch(batch, encoder))
-        ticker.add(len(batch))
-        if len(called) == UNDER_WAY:
-            yield called.popleft()()
-    for waiting in called:
-        yield waiting()
+    return [encoder.text_vectors(captions[start : start + many]) for start in starts]
 
 
 def batches_of(ready: Iterable[tuple[Pair, Ready]], batch_size: int) -> Iterator[list[tuple[Pair, Ready]]]:
@@ -149,26 +141,32 @@ def batches_of(ready: Iterable[tuple[Pair, Ready]], batch_size: int) -> Iterator
         yield batch
 
 
-def called_batch(
-    batch: list[tuple[Pair, Ready]], encoder: Encoder
-) -> Callable[[], tuple[list[Pair], Float32[np.ndarray, "b d"]]]:
-    """Calls the model with the pictures of a batch; what comes back waits for it and puts all vectors in order."""
-    from coreset.encoder import as_array
+class Images:
+    """The image vectors of a batch: some may be known, and the model may still compute the others."""
 
-    pictures = [found for _, found in batch if not isinstance(found, np.ndarray)]
-    computed = encoder.image_vectors(pictures) if pictures else None
-    kept = [dataclasses.replace(pair, image=b"") for pair, _ in batch]
-    given = {place: found for place, (_, found) in enumerate(batch) if isinstance(found, np.ndarray)}
+    def __init__(self, found: list[Ready], encoder: Encoder) -> None:
+        self._shape = len(found), encoder.dimension
+        self._known = {place: one for place, one in enumerate(found) if isinstance(one, np.ndarray)}
+        pictures = [one for one in found if not isinstance(one, np.ndarray)]
+        self._computed = encoder.image_vectors(pictures) if pictures else None
+        self._vectors: Float32[np.ndarray, "b d"] | None = None
 
-    def waited() -> tuple[list[Pair], Float32[np.ndarray, "b d"]]:
-        vectors = np.empty((len(batch), encoder.dimension), np.float32)
-        if computed is not None:
-            vectors[[place for place in range(len(batch)) if place not in given]] = as_array(computed)
-        for place, vector in given.items():
+    def array(self) -> Float32[np.ndarray, "b d"]:
+        """The vectors in order; waits for them."""
+        if self._vectors is None:
+            self._vectors = self._waited()
+            self._computed = None
+        return self._vectors
+
+    def _waited(self) -> Float32[np.ndarray, "b d"]:
+        from coreset.encoder import as_array
+
+        vectors = np.empty(self._shape, np.float32)
+        if self._computed is not None:
+            vectors[[place for place in range(len(vectors)) if place not in self._known]] = as_array(self._computed)
+        for place, vector in self._known.items():
             vectors[place] = vector
-        return kept, vectors
-
-    return waited
+        return vectors
 
 
 def finite_rows(images: Float32[np.ndarray, "b d"], cosines: Float32[np.ndarray, "b"]) -> Bool[np.ndarray, "b"]:

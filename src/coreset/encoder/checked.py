@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32
 from PIL import Image
 
+from coreset.encoder.calls import Pending
 from coreset.encoder.choice import Choice, Encoder, as_array, captions_at_once, fit_of
 from coreset.encoder.memory import memory_said
 from coreset.engine.errors import CoresetError, InputError
@@ -54,6 +55,8 @@ class CheckedEncoder:
 
     def _vectors(self, name: str, given: list[Any]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
         found = self._called(name, given)
+        if isinstance(found, Pending):  # one of coreset's encoders within it
+            found = as_array(found)
         if not isinstance(found, np.ndarray | torch.Tensor):
             raise InputError(f"{self._choice.model}: {name} gave {type(found).__name__}, not an array or a tensor.")
         wanted = (len(given), self.dimension)

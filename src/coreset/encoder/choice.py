@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from jaxtyping import Float32
 
+from coreset.encoder.calls import Pending
+
 if TYPE_CHECKING:
     import torch
     from PIL import Image
@@ -30,11 +32,11 @@ class Encoder(Protocol):
         """What the model reads for a picture; may be called from several threads."""
         ...
 
-    def image_vectors(self, prepared: list[torch.Tensor]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
+    def image_vectors(self, prepared: list[torch.Tensor]) -> Float32[np.ndarray, "b d"] | torch.Tensor | Pending:
         """A float32 vector of length 1 for each prepared picture, at most a batch of them."""
         ...
 
-    def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
+    def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "b d"] | torch.Tensor | Pending:
         """A float32 vector of length 1 for each caption, at most a batch of them."""
         ...
 
@@ -82,8 +84,10 @@ class Weights:
     quick_gelu: bool
 
 
-def as_array(vectors: Float32[np.ndarray, "b d"] | torch.Tensor) -> Float32[np.ndarray, "b d"]:
-    """Vectors as an array; waits for a tensor that its device still computes."""
+def as_array(vectors: Float32[np.ndarray, "b d"] | torch.Tensor | Pending) -> Float32[np.ndarray, "b d"]:
+    """Vectors as an array; waits for those that are still computed."""
+    if isinstance(vectors, Pending):
+        return vectors.array()
     found: np.ndarray = vectors if isinstance(vectors, np.ndarray) else vectors.cpu().numpy()
     return found
 

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import nn
 
-from coreset.encoder.calls import Call, made
+from coreset.encoder.calls import Call, Calls, Pending, side_by_side
 from coreset.encoder.captions import CaptionTower
 from coreset.encoder.choice import Choice, as_array
 from coreset.encoder.found import PRECISIONS
@@ -33,7 +33,7 @@ Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 """What is taken from each colour of a pixel, and what it is divided by."""
 
 _calling = threading.Lock()
-"""One batch at a time: the number of threads is the whole process's, and memory is for one batch."""
+"""One batch at a time: the memory of a GPU is for one."""
 
 
 class OpenClipEncoder:
@@ -46,9 +46,9 @@ class OpenClipEncoder:
 
     Example:
         >>> from coreset.demo import demo_choice
-        >>> from coreset.encoder import loaded_encoder
+        >>> from coreset.encoder import as_array, loaded_encoder
         >>> encoder = loaded_encoder(demo_choice())
-        >>> vectors = encoder.text_vectors(["a red heart", "a black cat"])
+        >>> vectors = as_array(encoder.text_vectors(["a red heart", "a black cat"]))
         >>> vectors.shape[1] == encoder.dimension
         True
     """
@@ -67,14 +67,14 @@ class OpenClipEncoder:
             pack(self._model)
             read_first_token(self._model.visual)
             self._part = min(PART, choice.batch_size)
-        # Calls side by side, so many that their number divides those of a batch and the threads: none is ever idle.
-        self._side_by_side = math.gcd(choice.threads, math.ceil(choice.batch_size / self._part))
+        of_a_batch = math.ceil(choice.batch_size / self._part)
+        self._calls = Calls(side_by_side(choice.threads, of_a_batch), choice.threads)
         asked = open_clip.get_model_preprocess_cfg(self._model)
         self.fit = fit_of_config(asked)
         self._mean, self._std = (_channels(asked[name], self._device) for name in ("mean", "std"))
         layers = (layer for layer in self._model.visual.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
         self._dtype = next(layers).weight.dtype
-        self.dimension = self.text_vectors([""]).shape[1]
+        self.dimension = as_array(self.text_vectors([""])).shape[1]
 
     def changed(self, fit: Fit | None = None, numbers: Numbers | None = None) -> None:
         """Call the model in another way than its own: to see what explains vectors that differ."""
@@ -86,15 +86,14 @@ class OpenClipEncoder:
         """The pixels that the model reads of an RGB picture: uint8 (height, width, 3)."""
         return torch.from_numpy(np.array(fitted(image, self.fit)))
 
-    def image_vectors(self, prepared: list[torch.Tensor]) -> Float32[np.ndarray, "b d"] | torch.Tensor:
+    def image_vectors(self, prepared: list[torch.Tensor]) -> torch.Tensor | Pending:
         """A float32 vector of length 1 for each prepared picture, at most a batch of them."""
         rows = self._part
         parts = [torch.stack(prepared[start : start + rows]) for start in range(0, len(prepared), rows)]
         calls: list[Call] = [partial(self._image_unit, padded(part, rows), len(part)) for part in parts]
-        found = self._made(calls)
-        return found[0] if len(found) == 1 else torch.cat(found)
+        return self._begun(calls)
 
-    def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "n d"]:
+    def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "n d"] | Pending:
         """A float32 vector of length 1 for each caption, any number of them."""
         tokens = self._tokenizer(captions)
         groups = list(self._tower.groups(tokens, self._choice.batch_size))
@@ -102,16 +101,18 @@ class OpenClipEncoder:
             partial(self._text_unit, padded(tokens[rows, :length], many), len(rows)) for rows, length, many in groups
         ]
         order = np.concatenate([rows for rows, _, _ in groups])
-        found: np.ndarray[Any, Any] = np.concatenate([as_array(vectors) for vectors in self._made(calls)])
-        return found[np.argsort(order)]
+        found = self._begun(calls)
+        return found.placed(order) if isinstance(found, Pending) else as_array(found)[np.argsort(order)]
 
     @torch.inference_mode()
     def _image_unit(self, pixels: torch.Tensor, count: int) -> torch.Tensor:
-        return unit(self._model.encode_image(self._normalised(self._placed(pixels)))[:count])
+        with memory_said(self._choice):
+            return unit(self._model.encode_image(self._normalised(self._placed(pixels)))[:count])
 
     @torch.inference_mode()
     def _text_unit(self, tokens: torch.Tensor, count: int) -> torch.Tensor:
-        return unit(self._tower.vectors(self._placed(tokens))[:count])
+        with memory_said(self._choice):
+            return unit(self._tower.vectors(self._placed(tokens))[:count])
 
     def _placed(self, batch: torch.Tensor) -> torch.Tensor:
         """On the device; to a GPU the copy runs beside what is computed there."""
@@ -126,10 +127,13 @@ class OpenClipEncoder:
         numbers = pixels.to(torch.float32).div_(255)
         return numbers.sub_(self._mean).div_(self._std).to(self._dtype)
 
-    def _made(self, calls: list[Call]) -> list[torch.Tensor]:
-        """What calls of the model give, in their order: side by side, or one after the other with all threads."""
-        with _calling, memory_said(self._choice):
-            return made(calls, self._side_by_side, self._choice.threads)
+    def _begun(self, calls: list[Call]) -> torch.Tensor | Pending:
+        """What calls of the model give, in their order. A CPU has them in a queue; a GPU has a queue of its own."""
+        if self._device.type == "cpu":
+            return self._calls.begun(calls)
+        with _calling:
+            found = [call() for call in calls]
+            return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:
