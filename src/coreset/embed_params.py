@@ -32,7 +32,7 @@ class EmbedParams:
     """
 
     stage: ClassVar[str] = "embed"
-    rule: ClassVar[int] = 4
+    rule: ClassVar[int] = 5
     redo: ClassVar[frozenset[str]] = frozenset({"prefix_keys"})
 
     model: str = field(

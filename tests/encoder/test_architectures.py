@@ -15,7 +15,7 @@ from PIL import Image
 from coreset.encoder import Choice, as_array, loaded_encoder
 from coreset.encoder.captions import LENGTHS, CaptionTower
 from coreset.encoder.open_clip_model import OpenClipEncoder
-from coreset.encoder.packed import FirstTokenBlock, PackedLinear, packs, read_first_token
+from coreset.encoder.packed import FirstTokenBlock, PackedLinear, PackedPatches, packs, read_first_token
 from coreset.engine.errors import ResourceError
 
 CUT = {"clip", "resnet", "eva", "eos"}
@@ -129,7 +129,9 @@ def test_packing_changes_the_last_digits_only(named: Callable[[str], str], monke
         for packed in (True, False):
             monkeypatch.setattr("coreset.encoder.open_clip_model.packs", lambda packed=packed: packed)
             encoder = OpenClipEncoder(choice(named(kind), "bfloat16"))
-            assert any(isinstance(layer, PackedLinear) for layer in encoder._model.modules()) == packed
+            layers = {type(layer) for layer in encoder._model.modules()}
+            assert (PackedLinear in layers) == packed
+            assert (PackedPatches in layers) == packed, kind
             images = as_array(encoder.image_vectors([encoder.prepared(image) for image in pictures(8)]))
             found.append((images, as_array(encoder.text_vectors(captions(8)))))
         for one, other in zip(*found, strict=True):

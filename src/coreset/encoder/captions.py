@@ -20,7 +20,7 @@ from torch import nn
 
 from coreset.encoder.packed import SelfAttention, is_plain
 
-LENGTHS = (8, 16, 24, 40)
+LENGTHS = (8, 12, 16, 20, 24, 28, 32, 40)
 """Tokens to which a tower is cut; a caption belongs to the first that holds all of it, else to the whole tower."""
 
 TOKENS = 4

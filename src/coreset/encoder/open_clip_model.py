@@ -19,7 +19,7 @@ from coreset.encoder.captions import CaptionTower
 from coreset.encoder.choice import Choice, as_array
 from coreset.encoder.found import PRECISIONS
 from coreset.encoder.memory import memory_said
-from coreset.encoder.packed import pack, packs, read_first_token
+from coreset.encoder.packed import PackedPatches, pack, packs, read_first_token
 from coreset.encoder.quiet import quiet
 from coreset.sources.fitting import Fit, fitted
 
@@ -62,6 +62,8 @@ class OpenClipEncoder:
         with quiet():
             self._tokenizer = open_clip.get_tokenizer(choice.model)
         self._tower = CaptionTower(self._model, self._tokenizer([""]).shape[1])
+        layers = (layer for layer in self._model.visual.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+        self._dtype = next(layers).weight.dtype
         self._part = choice.batch_size
         if choice.precision == "bfloat16" and choice.device == "cpu" and packs():
             pack(self._model)
@@ -72,8 +74,7 @@ class OpenClipEncoder:
         asked = open_clip.get_model_preprocess_cfg(self._model)
         self.fit = fit_of_config(asked)
         self._mean, self._std = (_channels(asked[name], self._device) for name in ("mean", "std"))
-        layers = (layer for layer in self._model.visual.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
-        self._dtype = next(layers).weight.dtype
+        self._by_lines = any(isinstance(layer, PackedPatches) for layer in self._model.visual.modules())
         self.dimension = as_array(self.text_vectors([""])).shape[1]
 
     def changed(self, fit: Fit | None = None, numbers: Numbers | None = None) -> None:
@@ -121,7 +122,9 @@ class OpenClipEncoder:
         return batch.pin_memory().to(self._device, non_blocking=True)
 
     def _normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What torchvision's ToTensor and Normalize make of each picture, for all of them at once."""
+        """What torchvision's ToTensor and Normalize make of each picture."""
+        if self._by_lines:
+            return normalised_lines(pixels, self._mean, self._std, self._dtype)
         layout = torch.channels_last if is_convolutional(self._model.visual) else torch.contiguous_format
         pixels = pixels.permute(0, 3, 1, 2).contiguous(memory_format=layout)
         numbers = pixels.to(torch.float32).div_(255)
@@ -134,6 +137,20 @@ class OpenClipEncoder:
         with _calling:
             found = [call() for call in calls]
             return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def normalised_lines(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """uint8 (rows, height, width, 3) to numbers of (rows, 3, height, width) that stay where they are in memory.
+
+    A picture at a time, which a core's cache holds, and a line of it at a time: as (3, 1, 1) the numbers of the
+    colours would leave each operation with runs of 3.
+    """
+    rows, height, width, colours = pixels.shape
+    of_line = [numbers.view(colours).repeat(width) for numbers in (mean, std)]
+    found = torch.empty(rows, height, width * colours, dtype=dtype)
+    for picture, place in zip(pixels.view(rows, height, -1), found, strict=True):
+        place.copy_(picture.to(torch.float32).div_(255).sub_(of_line[0]).div_(of_line[1]))
+    return found.view(rows, height, width, colours).permute(0, 3, 1, 2)
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -12,10 +12,15 @@ from typing import Any
 import torch
 from open_clip.transformer import LayerNormFp32, ResidualAttentionBlock, VisionTransformer
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
+from timm.layers.patch_embed import PatchEmbed
 from torch import nn
 
 OWNERS = (ResidualAttentionBlock, Mlp, GluMlp, SwiGLU)
 """Modules that call their linear layers, and do not take the weights out of them."""
+
+
+PATCHES = ((VisionTransformer, "conv1"), (PatchEmbed, "proj"))
+"""Modules that call the convolution of that name to cut pictures into patches."""
 
 
 class PackedLinear(nn.Module):
@@ -35,6 +40,36 @@ class PackedLinear(nn.Module):
         """As `nn.Linear`."""
         found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, "none", [], "")
         return found
+
+
+class PackedPatches(nn.Module):
+    """The convolution that cuts pictures into patches, as one product: patches beside each other overlap nowhere.
+
+    Its weights are laid out as those of a linear layer. Pictures whose colours lie beside each other in memory
+    (torch's channels-last) are copied once, others twice.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.height, self.width = conv.kernel_size
+        weight = conv.weight.permute(0, 2, 3, 1).reshape(conv.out_channels, -1).contiguous()
+        self.linear = PackedLinear(weight, conv.bias)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """As `nn.Conv2d`: (rows, channels, height, width) to (rows, numbers, patches down, patches across)."""
+        rows, channels, down, across = pictures.shape
+        down, across = down // self.height, across // self.width
+        whole = pictures[:, :, : down * self.height, : across * self.width].permute(0, 2, 3, 1)
+        lines = whole.reshape(rows, down, self.height, across, self.width * channels).transpose(2, 3)
+        found: torch.Tensor = self.linear(lines.reshape(rows, down * across, -1))
+        return found.transpose(1, 2).view(rows, -1, down, across)
+
+    @staticmethod
+    def fits(conv: nn.Module) -> bool:
+        """Whether a convolution is one of patches in bfloat16, with nothing between them or around them."""
+        if type(conv) is not nn.Conv2d or conv.weight.dtype != torch.bfloat16:
+            return False
+        return (conv.stride, conv.dilation, conv.groups) == (conv.kernel_size, (1, 1), 1) and conv.padding == (0, 0)
 
 
 class MixedLayerNorm(nn.Module):
@@ -119,7 +154,7 @@ def packs() -> bool:
 
 
 def pack(tower: nn.Module) -> None:
-    """Replace, in place, what has a faster form in bfloat16 on a CPU: attention, linear layers and layer norms.
+    """Replace, in place, what has a faster form in bfloat16 on a CPU: patches, attention, linear layers, layer norms.
 
     Only within blocks that are known to call their layers; what is not known stays as it is.
     """
@@ -129,6 +164,9 @@ def pack(tower: nn.Module) -> None:
     for owner in list(tower.modules()):
         if isinstance(owner, OWNERS):
             _pack_within(owner)
+        for kind, name in PATCHES:
+            if isinstance(owner, kind) and PackedPatches.fits(conv := getattr(owner, name)):
+                setattr(owner, name, PackedPatches(conv))
 
 
 def read_first_token(visual: Any) -> None:  # noqa: ANN401  open_clip's types are not true to it
