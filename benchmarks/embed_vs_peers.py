@@ -122,15 +122,15 @@ def coreset_loop(tar: Path, model: str, weights: str, precision: str, threads: i
     from coreset.recipe import Recipe
 
     spent: list[float] = []
-    made = Calls._made
+    called = Calls._called
 
     def timed(self: Calls, call: Callable[[], torch.Tensor]) -> torch.Tensor:
         begun = time.perf_counter()
-        found = made(self, call)
+        found = called(self, call)
         spent.append((time.perf_counter() - begun) * self._each)
         return found
 
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Calls, "_made", timed):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Calls, "_called", timed):
         params = EmbedParams(model, weights or None, precision=precision, batch_size=BATCH, threads=threads)
         loaded = resolved(params, f"{folder}/none")  # the weights are hashed here
         as_array(loaded_encoder(loaded[1]).text_vectors(["a caption"]))

@@ -86,26 +86,36 @@ def embedded_pairs(
     """
     kept: list[Pair] = []
     images: list[Images] = []
-    for batch in batches_of(prepared_pairs(pairs, encoder, how, rejects, known), how.batch_size):
-        kept += [dataclasses.replace(pair, image=b"") for pair, _ in batch]
-        images.append(Images([found for _, found in batch], encoder))
-        ticker.add(len(batch))
-        if len(images) >= UNDER_WAY:
-            images[-UNDER_WAY].array()
-        if len(kept) >= WINDOW:
+    try:
+        for batch in batches_of(prepared_pairs(pairs, encoder, how, rejects, known), how.batch_size):
+            kept += [dataclasses.replace(pair, image=b"") for pair, _ in batch]
+            images.append(Images([found for _, found in batch], encoder))
+            ticker.add(len(batch))
+            if len(images) >= UNDER_WAY:
+                images[-UNDER_WAY].array()
+            if len(kept) >= WINDOW:
+                yield finished(kept, images, encoder, how, rejects)
+                kept, images = [], []
+        if kept:
             yield finished(kept, images, encoder, how, rejects)
-            kept, images = [], []
-    if kept:
-        yield finished(kept, images, encoder, how, rejects)
+    except BaseException:
+        for some in images:
+            some.drop()
+        raise
 
 
 def finished(kept: list[Pair], images: list[Images], encoder: Encoder, how: How, rejects: list[Reject]) -> Embedded:
     """A window with the vectors of its captions; rows that are not finite join `rejects`."""
-    from coreset.encoder import as_array
+    from coreset.encoder import as_array, drop
 
     captions = called_captions([pair.caption or "" for pair in kept], encoder, how.batch_size)
-    pictures = np.concatenate([some.array() for some in images])
-    texts = np.concatenate([as_array(some) for some in captions])
+    try:
+        pictures = np.concatenate([some.array() for some in images])
+        texts = np.concatenate([as_array(some) for some in captions])
+    except BaseException:
+        for asked in captions:
+            drop(asked)
+        raise
     cosines = np.einsum("nd,nd->n", pictures, texts, dtype=np.float32)
     good = finite_rows(pictures, cosines)
     rejects.extend(
@@ -157,6 +167,13 @@ class Images:
             self._vectors = self._waited()
             self._computed = None
         return self._vectors
+
+    def drop(self) -> None:
+        """Nobody will ask for the vectors."""
+        from coreset.encoder import drop
+
+        if self._computed is not None:
+            drop(self._computed)
 
     def _waited(self) -> Float32[np.ndarray, "b d"]:
         from coreset.encoder import as_array

@@ -1,14 +1,21 @@
 """The queue of calls: how many run at a time, in which order, with how many threads, and what an error does."""
 
+import dataclasses
 import threading
 import time
+from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
 import torch
 
-from coreset.encoder import as_array
-from coreset.encoder.calls import Calls, side_by_side
+from coreset.demo import FOLDER, demo_choice
+from coreset.embed_rows import How, embedded_pairs
+from coreset.encoder import as_array, drop, loaded_encoder
+from coreset.encoder.calls import Calls, Pending, side_by_side
+from coreset.encoder.packed import packs
+from coreset.sources.pictures import MAX_PIXELS
+from coreset.sources.tars import Pair, find_shards, read_pairs
 
 
 class Watched:
@@ -28,7 +35,7 @@ class Watched:
             self.running += 1
             self.most = max(self.most, self.running)
             self.threads.add(torch.get_num_threads())
-        time.sleep(0.01)
+        time.sleep(0.01)  # so that others can begin
         with self.lock:
             self.running -= 1
         return torch.tensor([[number]])
@@ -72,7 +79,7 @@ def test_an_error_of_a_call_is_raised_where_its_vectors_are_asked_for() -> None:
 
     pending = calls.begun([lambda: torch.zeros(1), failing, lambda: torch.zeros(1)])
     with pytest.raises(RuntimeError, match="no"):
-        pending.array()
+        as_array(pending)
     assert as_array(calls.begun([lambda: torch.ones(1)])).tolist() == [1]
     assert torch.get_num_threads() == before
 
@@ -81,7 +88,49 @@ def test_vectors_come_in_the_order_that_is_asked_for() -> None:
     order = np.array([2, 0, 3, 1])
     parts = [torch.tensor([20, 0]), torch.tensor([30, 10])]
     found = Calls(2, 2).begun([lambda part=part: part for part in parts]).placed(order)
-    assert found.array().tolist() == [0, 10, 20, 30]
+    assert as_array(found).tolist() == [0, 10, 20, 30]
+
+
+def test_what_is_dropped_is_not_begun() -> None:
+    calls, before = Calls(2, 2), torch.get_num_threads()
+    begun: list[int] = []
+    both, goes_on = threading.Barrier(3), threading.Event()
+
+    def held(number: int) -> torch.Tensor:
+        begun.append(number)
+        both.wait(20)
+        goes_on.wait(20)
+        return torch.zeros(1)
+
+    first = calls.begun([lambda: held(0), lambda: held(1)])
+    later = calls.begun([lambda: held(2), lambda: held(3)])
+    both.wait(20)
+    drop(later)
+    goes_on.set()
+    as_array(first)
+    with pytest.raises(CancelledError):
+        as_array(later)
+    assert sorted(begun) == [0, 1]
+    assert as_array(calls.begun([lambda: torch.ones(1)])).tolist() == [1]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(not packs(), reason="this processor or torch has no packed products")
+def test_an_interrupt_drops_what_the_model_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window of captions may take minutes, and is not waited for."""
+    encoder = loaded_encoder(dataclasses.replace(demo_choice(), precision="bfloat16", batch_size=64, threads=2))
+    (shard,) = find_shards([f"{FOLDER}/shards/noto-emoji/*.tar"])[:1]
+    pairs = [pair for pair in read_pairs(shard) if isinstance(pair, Pair)][:40]
+    dropped: list[Pending] = []
+    monkeypatch.setattr(Pending, "drop", dropped.append)
+
+    def interrupted(_: Pending) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pending, "array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(embedded_pairs(pairs, encoder, How(64, 2, MAX_PIXELS), []))
+    assert len(dropped) == 2
 
 
 @pytest.mark.parametrize("threads", range(1, 33))

@@ -3,7 +3,7 @@
 The only place that imports open_clip. Importing it takes seconds, so stages import it inside their tasks.
 """
 
-from coreset.encoder.choice import Choice, Encoder, Weights, as_array, captions_at_once, fit_of
+from coreset.encoder.choice import Choice, Encoder, Weights, as_array, captions_at_once, drop, fit_of
 from coreset.encoder.found import found_weights, resolved_device, resolved_precision
 from coreset.encoder.loading import loaded_encoder
 from coreset.encoder.memory import memory_said
@@ -15,6 +15,7 @@ __all__ = [
     "Weights",
     "as_array",
     "captions_at_once",
+    "drop",
     "fit_of",
     "found_weights",
     "is_own",

@@ -92,6 +92,12 @@ def as_array(vectors: Float32[np.ndarray, "b d"] | torch.Tensor | Pending) -> Fl
     return found
 
 
+def drop(vectors: Float32[np.ndarray, "b d"] | torch.Tensor | Pending) -> None:
+    """Say that vectors are not waited for any more."""
+    if isinstance(vectors, Pending):
+        vectors.drop()
+
+
 def fit_of(encoder: Encoder) -> Fit | None:
     """How pictures are brought to the model's size, if that is all that comes before its arithmetic."""
     fit: Fit | None = getattr(encoder, "fit", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from functools import partial
 from typing import Any
 
@@ -31,9 +30,6 @@ PART = 16
 
 Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 """What is taken from each colour of a pixel, and what it is divided by."""
-
-_calling = threading.Lock()
-"""One batch at a time: the memory of a GPU is for one."""
 
 
 class OpenClipEncoder:
@@ -92,7 +88,7 @@ class OpenClipEncoder:
         rows = self._part
         parts = [torch.stack(prepared[start : start + rows]) for start in range(0, len(prepared), rows)]
         calls: list[Call] = [partial(self._image_unit, padded(part, rows), len(part)) for part in parts]
-        return self._begun(calls)
+        return self._calls.begun(calls)
 
     def text_vectors(self, captions: list[str]) -> Float32[np.ndarray, "n d"] | Pending:
         """A float32 vector of length 1 for each caption, any number of them."""
@@ -102,7 +98,7 @@ class OpenClipEncoder:
             partial(self._text_unit, padded(tokens[rows, :length], many), len(rows)) for rows, length, many in groups
         ]
         order = np.concatenate([rows for rows, _, _ in groups])
-        found = self._begun(calls)
+        found = self._calls.begun(calls)
         return found.placed(order) if isinstance(found, Pending) else as_array(found)[np.argsort(order)]
 
     @torch.inference_mode()
@@ -129,14 +125,6 @@ class OpenClipEncoder:
         pixels = pixels.permute(0, 3, 1, 2).contiguous(memory_format=layout)
         numbers = pixels.to(torch.float32).div_(255)
         return numbers.sub_(self._mean).div_(self._std).to(self._dtype)
-
-    def _begun(self, calls: list[Call]) -> torch.Tensor | Pending:
-        """What calls of the model give, in their order. A CPU has them in a queue; a GPU has a queue of its own."""
-        if self._device.type == "cpu":
-            return self._calls.begun(calls)
-        with _calling:
-            found = [call() for call in calls]
-            return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def normalised_lines(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
