@@ -122,11 +122,14 @@ def test_an_interrupt_drops_what_the_model_was_asked_for(monkeypatch: pytest.Mon
     (shard,) = find_shards([f"{FOLDER}/shards/noto-emoji/*.tar"])[:1]
     pairs = [pair for pair in read_pairs(shard) if isinstance(pair, Pair)][:40]
     dropped: list[Pending] = []
-    monkeypatch.setattr(Pending, "drop", dropped.append)
+
+    def noted(pending: Pending) -> None:
+        dropped.append(pending)
 
     def interrupted(_: Pending) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(Pending, "drop", noted)
     monkeypatch.setattr(Pending, "array", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(embedded_pairs(pairs, encoder, How(64, 2, MAX_PIXELS), []))
