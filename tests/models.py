@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
 import torch
 from safetensors.torch import save_file
+
+from coreset.encoder.packed import packs
+
+needs_products = pytest.mark.skipif(not packs(), reason="this processor or torch has no packed products")
 
 VOCABULARY = 49408
 """Of the tokenizer that comes with open_clip."""

@@ -9,13 +9,13 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from models import ARCHITECTURES, WORDS, write_model
+from models import ARCHITECTURES, WORDS, needs_products, write_model
 from PIL import Image
 
 from coreset.encoder import Choice, as_array, loaded_encoder
 from coreset.encoder.captions import LENGTHS, CaptionTower
 from coreset.encoder.open_clip_model import OpenClipEncoder
-from coreset.encoder.packed import FirstTokenBlock, PackedLinear, PackedPatches, packs, read_first_token
+from coreset.encoder.packed import FirstTokenBlock, PackedLinear, PackedPatches, read_first_token
 from coreset.engine.errors import ResourceError
 
 CUT = {"clip", "resnet", "eva", "eos"}
@@ -119,9 +119,8 @@ def test_what_stands_beside_a_picture_changes_no_bit_of_it(
     np.testing.assert_allclose(turned, alone, atol=2e-6 if precision == "float32" else 2e-2)
 
 
+@needs_products
 def test_packing_changes_the_last_digits_only(named: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if not packs():
-        pytest.skip("this processor or torch has no packed products")
     for kind in ("clip", "eva", "siglip", "mobileclip"):
         if kind == "siglip":
             pytest.importorskip("transformers")
@@ -138,11 +137,10 @@ def test_packing_changes_the_last_digits_only(named: Callable[[str], str], monke
             assert (one * other).sum(1).min() > 0.999, kind
 
 
+@needs_products
 def test_the_last_block_is_spared_what_nobody_reads(
     named: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not packs():
-        pytest.skip("this processor or torch has no packed products")
     found = []
     for spared in (True, False):
         spare = read_first_token if spared else lambda _: None
@@ -153,12 +151,11 @@ def test_the_last_block_is_spared_what_nobody_reads(
     assert (found[0] * found[1]).sum(1).min() > 0.9999
 
 
+@needs_products
 @pytest.mark.parametrize("change", [{"pool_type": "avg"}, {"output_tokens": True}, {"attn_pool": torch.nn.Identity()}])
 def test_a_tower_that_reads_more_tokens_keeps_its_last_block(
     change: dict[str, object], named: Callable[[str], str]
 ) -> None:
-    if not packs():
-        pytest.skip("this processor or torch has no packed products")
     visual = OpenClipEncoder(choice(named("clip"), "bfloat16"))._model.visual
     blocks = visual.transformer.resblocks
     blocks[-1] = blocks[-1].block
@@ -168,10 +165,9 @@ def test_a_tower_that_reads_more_tokens_keeps_its_last_block(
     assert not isinstance(blocks[-1], FirstTokenBlock)
 
 
+@needs_products
 @pytest.mark.parametrize("kind", ["clip", "resnet", "eva"])
 def test_as_many_threads_as_a_batch_has_calls_change_no_bit(kind: str, named: Callable[[str], str]) -> None:
-    if not packs():
-        pytest.skip("this processor or torch has no packed products")
     found = []
     for threads in (1, 2, 3, 4, 8):
         one = dataclasses.replace(choice(named(kind), "bfloat16"), batch_size=64, threads=threads)

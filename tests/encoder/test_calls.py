@@ -8,12 +8,12 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 import torch
+from models import needs_products
 
 from coreset.demo import FOLDER, demo_choice
 from coreset.embed_rows import How, embedded_pairs
 from coreset.encoder import as_array, drop, loaded_encoder
 from coreset.encoder.calls import Calls, Pending, side_by_side
-from coreset.encoder.packed import packs
 from coreset.sources.pictures import MAX_PIXELS
 from coreset.sources.tars import Pair, find_shards, read_pairs
 
@@ -115,7 +115,7 @@ def test_what_is_dropped_is_not_begun() -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.skipif(not packs(), reason="this processor or torch has no packed products")
+@needs_products
 def test_an_interrupt_drops_what_the_model_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of captions may take minutes, and is not waited for."""
     encoder = loaded_encoder(dataclasses.replace(demo_choice(), precision="bfloat16", batch_size=64, threads=2))

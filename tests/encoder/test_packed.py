@@ -9,15 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from models import needs_products
 from PIL import Image
 from torch import nn
 from torchvision import transforms
 
 from coreset.encoder.open_clip_model import normalised_lines
-from coreset.encoder.packed import PackedPatches, packs
+from coreset.encoder.packed import PackedPatches
 
 ONE = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-needs_products = pytest.mark.skipif(not packs(), reason="this processor or torch has no packed products")
 
 
 def conv(**changed: Any) -> nn.Conv2d:

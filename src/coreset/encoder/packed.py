@@ -17,8 +17,6 @@ from torch import nn
 
 OWNERS = (ResidualAttentionBlock, Mlp, GluMlp, SwiGLU)
 """Modules that call their linear layers, and do not take the weights out of them."""
-
-
 PATCHES = ((VisionTransformer, "conv1"), (PatchEmbed, "proj"))
 """Modules that call the convolution of that name to cut pictures into patches."""
 
